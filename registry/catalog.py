@@ -1,0 +1,359 @@
+"""Finding plugins by name, describing them, and building them from parameters or a config node."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any, TypeVar
+
+from registry.errors import (
+    AmbiguousNameError,
+    BrokenPluginError,
+    DuplicateNameError,
+    ParameterError,
+    UnknownNameError,
+    did_you_mean,
+)
+from registry.schema import Parameter, Style, check_parameters, read_signature
+from registry.source import outline_of_object, outline_of_source
+
+Target = TypeVar("Target")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a registry holds.
+
+    Arguments:
+        noun: what one entry is called in messages.
+        data_arguments: the arguments that Keras hands to an entry when it is called.
+    """
+
+    noun: str
+    data_arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One registered name and where it comes from; nothing of it is imported.
+
+    Arguments:
+        name: the bare name.
+        target: `"module:attribute"`.
+        distribution: the distribution that registers it, or `None` for `register`.
+        version: that distribution's version, or `None`.
+        registered: the object itself, where it was registered in this process.
+    """
+
+    name: str
+    target: str
+    distribution: str | None = None
+    version: str | None = None
+    registered: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def qualified_name(self) -> str:
+        """`<distribution>/<name>`; the bare name for what was registered in this process."""
+        return f"{self.distribution}/{self.name}" if self.distribution else self.name
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version, for messages."""
+        return f"{self.distribution} {self.version}" if self.distribution else "registered in this process"
+
+    def load(self) -> Any:
+        """Import the target.
+
+        Raises:
+            BrokenPluginError: if it cannot be imported or is not callable; names the distribution and the cause.
+        """
+        if self.registered is not None:
+            return self.registered
+        try:
+            target = metadata.EntryPoint(self.name, self.target, "").load()
+        except Exception as error:
+            raise BrokenPluginError(
+                f"'{self.name}' of package {self.origin} cannot be used: importing {self.target} "
+                f"raised {type(error).__name__}: {error}"
+            ) from error
+        if not callable(target):
+            raise BrokenPluginError(
+                f"'{self.name}' of package {self.origin} cannot be used: "
+                f"{self.target} is a {type(target).__name__}, not a function or a class"
+            )
+        return target
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a plugin without building it.
+
+    Arguments:
+        name: the bare name.
+        qualified_name: `<distribution>/<name>`.
+        distribution: the distribution that registers it, or `None` for `register`.
+        version: that distribution's version, or `None`.
+        target: `"module:attribute"`.
+        style: function, factory or class.
+        parameters: its hyperparameters.
+        docstring: its docstring, or an empty string.
+    """
+
+    name: str
+    qualified_name: str
+    distribution: str | None
+    version: str | None
+    target: str
+    style: Style
+    parameters: tuple[Parameter, ...]
+    docstring: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.docstring.strip().partition("\n")[0]
+
+
+class Registry:
+    """Plugins of one kind, by name, from every installed package.
+
+    A package registers a plugin with one line of metadata:
+
+    ```toml
+    [project.entry-points."lossreg.losses"]
+    focal = "their_package:focal"
+    ```
+
+    The target may be a function of the data and its parameters, a factory that takes the parameters and returns such
+    a function, a Keras class, or any other callable class. Its signature is its schema.
+
+    A bare name is enough while one package registers it; `<distribution>/<name>` always works. Listing imports
+    nothing; `get` and `create` import the one plugin they are asked for.
+
+    Arguments:
+        group: the entry-point group.
+        kind: what the registry holds.
+    """
+
+    def __init__(self, group: str, kind: Kind) -> None:
+        self.group = group
+        self.kind = kind
+        self._registered: dict[str, Plugin] = {}
+
+    def __repr__(self) -> str:
+        return f"Registry({self.group!r}, {len(self.names())} names)"
+
+    @functools.cached_property
+    def _installed(self) -> list[Plugin]:
+        return [
+            Plugin(point.name, point.value, point.dist.name, point.dist.version)
+            for point in metadata.entry_points(group=self.group)
+            if point.dist is not None
+        ]
+
+    def plugins(self) -> list[Plugin]:
+        """Return every plugin, sorted by name and distribution; nothing is imported."""
+        return sorted([*self._installed, *self._registered.values()], key=lambda p: (p.name, p.distribution or ""))
+
+    def names(self) -> list[str]:
+        """Return every name that `get` takes, sorted; names that several packages chose are listed qualified."""
+        plugins = self.plugins()
+        bare = [plugin.name for plugin in plugins]
+        return sorted(p.name if bare.count(p.name) == 1 else p.qualified_name for p in plugins)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and len(self._matches(name)) == 1
+
+    def find(self, name: str) -> Plugin:
+        """Return the plugin by this name; nothing is imported.
+
+        Raises:
+            UnknownNameError: if there is none; names the nearest one, and all with their packages.
+            AmbiguousNameError: if several packages register it; names them.
+        """
+        matches = self._matches(name)
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            qualified = " or ".join(f"'{plugin.qualified_name}'" for plugin in matches)
+            raise AmbiguousNameError(
+                f"Several packages register a {self.kind.noun} '{name}'. Say which one: {qualified}."
+            )
+        by_origin: dict[str, list[str]] = {}
+        names = self.names()
+        for plugin in self.plugins():
+            listed = plugin.name if plugin.name in names else plugin.qualified_name
+            by_origin.setdefault(plugin.origin, []).append(listed)
+        options = "".join(f"\n  {origin}: {', '.join(listed)}" for origin, listed in sorted(by_origin.items()))
+        hint = did_you_mean(str(name), names)
+        raise UnknownNameError(f"There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}")
+
+    def _matches(self, name: str) -> list[Plugin]:
+        distribution, slash, bare = str(name).rpartition("/")
+        return [
+            plugin
+            for plugin in self.plugins()
+            if plugin.name == bare
+            and (not slash or _normalized(plugin.distribution or "") == _normalized(distribution))
+        ]
+
+    def get(self, name: str) -> Any:
+        """Return the target itself: the function, factory or class. Only this one plugin is imported.
+
+        Raises:
+            UnknownNameError, AmbiguousNameError: as `find`.
+            BrokenPluginError: if it cannot be imported or is not callable.
+        """
+        return self.find(name).load()
+
+    def describe(self, name: str) -> Description:
+        """Describe a plugin: where it comes from, its parameters with type and default, its docstring.
+
+        The source is read without being imported wherever it settles the signature.
+
+        Raises:
+            UnknownNameError, AmbiguousNameError: as `find`.
+            BrokenPluginError: if it must be imported to be described, and cannot be.
+        """
+        return self._describe(self.find(name))
+
+    def _describe(self, plugin: Plugin) -> Description:
+        outline = None if plugin.registered is not None else outline_of_source(plugin.target)
+        try:
+            outline = outline or outline_of_object(plugin.load())
+            style, parameters = read_signature(outline, self.kind.data_arguments)
+        except (TypeError, ValueError) as error:
+            raise BrokenPluginError(f"'{plugin.name}' of package {plugin.origin} cannot be used: {error}") from error
+        return Description(
+            name=plugin.name,
+            qualified_name=plugin.qualified_name,
+            distribution=plugin.distribution,
+            version=plugin.version,
+            target=plugin.target,
+            style=style,
+            parameters=parameters,
+            docstring=outline.docstring,
+        )
+
+    def check(self, cfg: Mapping[str, Any], *, key: str = "") -> dict[str, Any]:
+        """Hold a config node against the plugin that it names; nothing is built.
+
+        Arguments:
+            cfg: `{name: <registered name>, <parameter>: <value>, …}`, a mapping or an OmegaConf node.
+            key: the config key of the node, for messages: `"loss"`.
+
+        Returns:
+            The parameters that the node gives, checked, without `name`.
+
+        Raises:
+            UnknownNameError, AmbiguousNameError: as `find`.
+            ParameterError: on an unknown parameter, a missing one, or a value of the wrong type.
+        """
+        node = _plain(cfg)
+        if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+            where = f"{key}: " if key else ""
+            raise ParameterError(f"{where}expected {{name: <{self.kind.noun}>, …}}, not {node!r}.")
+        values = {name: value for name, value in node.items() if name != "name"}
+        return self._check(self.find(node["name"]), values, key)
+
+    def _check(self, plugin: Plugin, values: Mapping[str, Any], key: str = "") -> dict[str, Any]:
+        owner = f"{self.kind.noun} '{plugin.name}' ({plugin.origin})"
+        return check_parameters(self._describe(plugin).parameters, values, owner=owner, key=key)
+
+    def create(self, name: str, /, **params: Any) -> Any:
+        """Create a Keras object: a `keras.losses.Loss` or a `keras.regularizers.Regularizer`.
+
+        Arguments:
+            name: a registered name, bare or qualified.
+            **params: its parameters; what is left out takes its default.
+
+        Raises:
+            UnknownNameError, AmbiguousNameError: as `find`.
+            BrokenPluginError: if the plugin cannot be imported or called.
+            ParameterError: on an unknown parameter, a missing one, or a value of the wrong type.
+        """
+        plugin = self.find(name)
+        return self._create(plugin, self._check(plugin, params))
+
+    def build(self, cfg: Mapping[str, Any], *, key: str = "") -> Any:
+        """Create a Keras object from a config node `{name: …, <parameter>: …}`; see `check` and `create`."""
+        params = self.check(cfg, key=key)
+        return self._create(self.find(_plain(cfg)["name"]), params)
+
+    def _create(self, plugin: Plugin, params: dict[str, Any]) -> Any:
+        target = plugin.load()
+        description = self._describe(plugin)
+        from registry import objects  # imports Keras
+
+        return objects.create(self.kind.noun, plugin, description, target, params)
+
+    def register(self, name: str, *, replace: bool = False) -> Callable[[Target], Target]:
+        """Register the decorated function or class under a name in this process, for notebooks and tests.
+
+        Arguments:
+            name: the name.
+            replace: whether a name registered in this process before may be taken over.
+
+        Raises:
+            DuplicateNameError: if the name is taken; a name of an installed package always is.
+
+        Example:
+
+        >>> import registry
+        >>> @registry.losses.register("absolute")
+        ... def absolute(y_true, y_pred, scale=1.0):
+        ...     return scale * abs(y_true - y_pred)
+        >>> print(*registry.losses.describe("absolute").parameters)
+        scale: float = 1.0
+        """
+
+        def decorate(target: Target) -> Target:
+            if not callable(target):
+                raise BrokenPluginError(f"'{name}' cannot be registered: {target!r} is not a function or a class")
+            installed = [plugin for plugin in self._installed if plugin.name == name]
+            taken = installed or ([self._registered[name]] if name in self._registered and not replace else [])
+            if taken:
+                how = "" if installed else " Pass replace=True to take it over."
+                raise DuplicateNameError(
+                    f"The {self.kind.noun} '{name}' is taken: {taken[0].target} ({taken[0].origin}).{how}"
+                )
+            where = f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__name__)}"
+            self._registered[name] = Plugin(name, where, registered=target)
+            return target
+
+        return decorate
+
+    def unregister(self, name: str) -> None:
+        """Forget a name that `register` took in this process.
+
+        Raises:
+            UnknownNameError: if it was not registered in this process.
+        """
+        if name not in self._registered:
+            raise UnknownNameError(f"There is no {self.kind.noun} '{name}' registered in this process.")
+        del self._registered[name]
+
+
+def _normalized(distribution: str) -> str:
+    """Normalize a distribution's name as PyPI does (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _plain(cfg: Any) -> Any:
+    """Return an OmegaConf node as plain data; whoever holds one has loaded OmegaConf."""
+    if "omegaconf" in sys.modules:
+        from omegaconf import OmegaConf
+
+        if OmegaConf.is_config(cfg):
+            return OmegaConf.to_container(cfg, resolve=True)
+    return cfg

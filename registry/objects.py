@@ -1,0 +1,191 @@
+"""Plugins as Keras objects: functions, factories and classes become a `Loss` or a `Regularizer`.
+
+This module imports Keras; the rest of the package does not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from registry.catalog import Description, Plugin
+from registry.errors import BrokenPluginError, ShapeError
+from registry.schema import Style
+
+
+def create(noun: str, plugin: Plugin, description: Description, target: Any, params: dict[str, Any]) -> Any:
+    """Create the Keras object of a plugin: `noun` is `"loss"` or `"regularizer"`."""
+    wrapper = {"loss": RegisteredLoss, "regularizer": RegisteredRegularizer}[noun]
+    return wrapper(plugin, _bind(plugin, description, target, params), params)
+
+
+def _bind(plugin: Plugin, description: Description, target: Any, params: dict[str, Any]) -> Callable[..., Any]:
+    """Return what is called with the data: the function with its parameters bound, or the instance."""
+    if description.style is Style.FUNCTION:
+        return functools.partial(target, **params)
+    try:
+        made = target(**params)
+    except Exception as error:
+        raise BrokenPluginError(
+            f"'{plugin.name}' of package {plugin.origin} cannot be used: {plugin.target} "
+            f"raised {type(error).__name__}: {error}"
+        ) from error
+    if not callable(made):
+        raise BrokenPluginError(
+            f"'{plugin.name}' of package {plugin.origin} cannot be used: {plugin.target} returned "
+            f"a {type(made).__name__}, not a function; is one of its parameters the data?"
+        )
+    return made
+
+
+def _show(noun: str, plugin: Plugin, params: dict[str, Any]) -> str:
+    shown = ", ".join(f"{name}={value!r}" for name, value in params.items())
+    return f"<{noun} {plugin.qualified_name}({shown})>"
+
+
+def _config(plugin: Plugin, params: dict[str, Any]) -> dict[str, Any]:
+    return {"plugin": plugin.qualified_name, "version": plugin.version, "parameters": params}
+
+
+@keras.saving.register_keras_serializable("lossreg")
+class RegisteredLoss(keras.losses.Loss):
+    """A registered loss, as Keras takes it.
+
+    A plugin that is itself a `keras.losses.Loss` is called as it is, its own reduction included. Any other is handed
+    `y_true` and `y_pred` of the same rank, as Keras does for its own functions; what it returns per sample is
+    weighted by `sample_weight` and averaged.
+
+    Arguments:
+        plugin: where the loss comes from.
+        function: called with `(y_true, y_pred)`.
+        parameters: what the function was made with.
+    """
+
+    def __init__(self, plugin: Plugin, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
+        if isinstance(function, keras.losses.Loss):
+            super().__init__(name=plugin.name, reduction=function.reduction, dtype=function.dtype)
+        else:
+            super().__init__(name=plugin.name)
+        self.plugin = plugin
+        self.parameters = parameters
+        self._function = function
+
+    def __repr__(self) -> str:
+        return _show("loss", self.plugin, self.parameters)
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if isinstance(self._function, keras.losses.Loss):
+            self._function.reduction = self.reduction
+            return self._function(y_true, y_pred, sample_weight=sample_weight)
+        return super().__call__(y_true, y_pred, sample_weight=sample_weight)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss per sample, or one scalar if the plugin reduces by itself.
+
+        Arguments:
+            y_true: targets, of shape `(batch, …)`.
+            y_pred: predictions, of the same rank; a trailing axis of one is added or removed where they differ.
+
+        Raises:
+            ShapeError: if the result has an axis that the predictions do not have: a broadcasting bug.
+        """
+        if isinstance(self._function, keras.losses.Loss):
+            return self._function.call(y_true, y_pred)
+        if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
+            y_true, y_pred = _same_rank(y_true, y_pred)
+        value = self._function(y_true, y_pred)
+        if callable(value) and not hasattr(value, "shape"):
+            raise BrokenPluginError(
+                f"'{self.plugin.name}' of package {self.plugin.origin} returned a function when it was called with "
+                "the data: name its first parameters y_true and y_pred only if they are the data"
+            )
+        if not keras.tree.is_nested(y_pred):
+            self._refuse_broadcast(keras.ops.shape(value), keras.ops.shape(y_pred))
+        return value
+
+    def _refuse_broadcast(self, value: tuple[Any, ...], y_pred: tuple[Any, ...]) -> None:
+        known = all(
+            not isinstance(size, int) or size == 1 or not isinstance(expected, int) or size == expected
+            for size, expected in zip(value, y_pred, strict=False)
+        )
+        if len(value) > len(y_pred) or not known:
+            raise ShapeError(
+                f"loss '{self.plugin.name}' ({self.plugin.origin}) returned a value of shape {tuple(value)} for "
+                f"predictions of shape {tuple(y_pred)}: every target was compared with every prediction. "
+                "Keep the last axis of both, or remove it from both."
+            )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the qualified name and the parameters; `from_config` makes an equal loss of them."""
+        return {"reduction": self.reduction, **_config(self.plugin, self.parameters)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> RegisteredLoss:
+        """Create the loss again, through the registry."""
+        import registry
+
+        loss = registry.losses.create(config["plugin"], **config["parameters"])
+        loss.reduction = config["reduction"]
+        return loss
+
+
+def _same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Add or remove a trailing axis of one where the ranks differ by one, so that `(n,)` meets `(n, 1)` elementwise."""
+    true_rank, pred_rank = len(y_true.shape), len(y_pred.shape)
+    if true_rank == pred_rank + 1 and y_true.shape[-1] == 1:
+        y_true = keras.ops.squeeze(y_true, axis=-1)
+    elif pred_rank == true_rank + 1 and y_pred.shape[-1] == 1:
+        y_true = keras.ops.expand_dims(y_true, axis=-1)
+    return y_true, y_pred
+
+
+@keras.saving.register_keras_serializable("lossreg")
+class RegisteredRegularizer(keras.regularizers.Regularizer):
+    """A registered regularizer, as Keras takes it.
+
+    Arguments:
+        plugin: where the regularizer comes from.
+        function: called with the weights; returns a scalar.
+        parameters: what the function was made with.
+    """
+
+    def __init__(self, plugin: Plugin, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
+        self.plugin = plugin
+        self.parameters = parameters
+        self._function = function
+
+    def __repr__(self) -> str:
+        return _show("regularizer", self.plugin, self.parameters)
+
+    def __call__(self, weights: Any) -> Any:
+        """Return the penalty of a tensor of weights: a scalar.
+
+        Raises:
+            ShapeError: if the plugin returns anything but a scalar, which Keras would sum up silently.
+        """
+        value = self._function(weights)
+        if callable(value) and not hasattr(value, "shape"):
+            raise BrokenPluginError(
+                f"'{self.plugin.name}' of package {self.plugin.origin} returned a function when it was called with "
+                "the weights: name its first parameter weights only if it is the weights"
+            )
+        if len(keras.ops.shape(value)):
+            raise ShapeError(
+                f"regularizer '{self.plugin.name}' ({self.plugin.origin}) returned a value of shape "
+                f"{tuple(keras.ops.shape(value))}; a penalty is a scalar. Sum it over the weights."
+            )
+        return value
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the qualified name and the parameters; `from_config` makes an equal regularizer of them."""
+        return _config(self.plugin, self.parameters)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> RegisteredRegularizer:
+        """Create the regularizer again, through the registry."""
+        import registry
+
+        return registry.regularizers.create(config["plugin"], **config["parameters"])
