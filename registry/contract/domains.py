@@ -41,6 +41,7 @@ class Domain:
         wrong: confident and wrong predictions for one output; their gradient must not be zero.
         elementwise: whether targets and predictions have the same shape and may have one output.
         batch: how many samples a batch needs for a value to mean anything.
+        invariances: changes to the predictions that leave the value as it is; they tell the domain from others.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Domain:
     wrong: tuple[tuple[float, float], ...] = ()
     elementwise: bool = False
     batch: int = 1
+    invariances: tuple[Callable[[Array], Array], ...] = ()
 
     def sample(self, seed: int, n: int, d: int) -> tuple[Array, Array]:
         """Return `n` targets and ordinary predictions for them."""
@@ -228,6 +230,7 @@ def _class_domains() -> list[Domain]:
                 lambda generator, y, d, other=other: 6 * other(generator, y, d),
                 sizes=(3, 5),
                 edges=_class_logit_edges(encode),
+                invariances=(lambda p: p + 1.5,),
             ),
         ]
     return domains
@@ -322,16 +325,6 @@ DOMAINS = {
             elementwise=True,
         ),
         Domain(
-            "margin",
-            "margins for targets -1 and 1",
-            _signs,
-            lambda generator, y, d: 1.5 * generator.normal(size=y.shape),
-            lambda y, d: y,
-            lambda generator, y, d: -y * generator.uniform(0.5, 3, size=y.shape),
-            edges=_margin_edges,
-            elementwise=True,
-        ),
-        Domain(
             "direction",
             "unit vectors",
             lambda generator, n, d: _unit(generator.normal(size=(n, d))),
@@ -345,6 +338,17 @@ DOMAINS = {
                 Case("p = 0", _unit(np.ones((2, d))), np.zeros((2, d))),
                 Case("y = p = 0", np.zeros((2, d)), np.zeros((2, d))),
             ],
+            invariances=(lambda p: 3 * p,),
+        ),
+        Domain(
+            "margin",
+            "margins for targets -1 and 1",
+            _signs,
+            lambda generator, y, d: 1.5 * generator.normal(size=y.shape),
+            lambda y, d: y,
+            lambda generator, y, d: -y * generator.uniform(0.5, 3, size=y.shape),
+            edges=_margin_edges,
+            elementwise=True,
         ),
         *_class_domains(),
         Domain(
