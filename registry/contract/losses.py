@@ -101,6 +101,10 @@ def batch_size(subject: Subject) -> str:
     _skip_broadcasting(subject)
     if subject.domain.batch > 1:
         raise Skip("the samples of a batch are compared with one another")
+    try:
+        batch_order(subject)
+    except Fault:
+        raise Skip("the place in the batch counts; see the check 'batch_order'") from None
     checked = [n for n in _BATCHES for d in subject.sizes if _same_in_batch(subject, n, d)]
     return f"the same in batches of {', '.join(str(n) for n in dict.fromkeys(checked))}"
 

@@ -470,9 +470,9 @@ def _order(function: Callable[..., Any], domain: Domain) -> float:
             continue
         if not np.isfinite([*low, *high]).all():
             return float("nan")
-        y_true, y_pred = domain.sample(1, 8, d)
+        drawn_true, drawn_pred = domain.sample(1, 8, d)
         for change in domain.invariances:
-            if not close(call(function, y_true, change(y_pred)), call(function, y_true, y_pred)):
+            if not close(call(function, drawn_true, change(drawn_pred)), call(function, drawn_true, drawn_pred)):
                 return 0.0
         found = _signs(high - low)
         if 0 in found and np.ndim(call(function, y_true, ideal)) == 0:
