@@ -166,7 +166,7 @@ def unguarded_sqrt(y_true, y_pred):
 @loss("finite")
 def where_trap(y_true, y_pred):
     error = ops.abs(y_true - y_pred)
-    return ops.mean(ops.where(error > 0, ops.sqrt(error), 0.0 * error), axis=-1)
+    return ops.mean(ops.where(error > 0, ops.power(error, 0.5), 0.0 * error), axis=-1)
 
 
 @loss("finite")

@@ -41,6 +41,7 @@ class Domain:
         wrong: confident and wrong predictions for one output; their gradient must not be zero.
         elementwise: whether targets and predictions have the same shape and may have one output.
         batch: how many samples a batch needs for a value to mean anything.
+        also_away: changes to ideal predictions that must not make them better.
         invariances: changes to the predictions that leave the value as it is; they tell the domain from others.
     """
 
@@ -55,6 +56,7 @@ class Domain:
     wrong: tuple[tuple[float, float], ...] = ()
     elementwise: bool = False
     batch: int = 1
+    also_away: tuple[Callable[[Array], Array], ...] = ()
     invariances: tuple[Callable[[Array], Array], ...] = ()
 
     def sample(self, seed: int, n: int, d: int) -> tuple[Array, Array]:
@@ -190,6 +192,11 @@ def _class_logit_edges(encode: Callable[[Array, int], Array]) -> Callable[[int],
     return edges
 
 
+def _raise_wrong_class(p: Array, amount: float) -> Array:
+    """Return predictions with more for one class that is not the target's, and no less for the target's."""
+    return p + amount * np.eye(p.shape[-1])[(p.argmax(axis=-1) + 1) % p.shape[-1]]
+
+
 def _class_domains() -> list[Domain]:
     """One-hot and integer targets, each with probabilities and with logits."""
     domains = []
@@ -220,6 +227,7 @@ def _class_domains() -> list[Domain]:
                 lambda generator, y, d, other=other: near(other(generator, y, d), d),
                 sizes=(3, 5),
                 edges=_simplex_edges(encode),
+                also_away=(lambda p: _raise_wrong_class(p, 0.3),),
             ),
             Domain(
                 f"{prefix}_logits",
@@ -230,6 +238,7 @@ def _class_domains() -> list[Domain]:
                 lambda generator, y, d, other=other: 6 * other(generator, y, d),
                 sizes=(3, 5),
                 edges=_class_logit_edges(encode),
+                also_away=(lambda p: _raise_wrong_class(p, 3.0),),
                 invariances=(lambda p: p + 1.5,),
             ),
         ]

@@ -248,14 +248,15 @@ def minimum(subject: Subject) -> str:
             batches = [slice(i, i + 1) for i in range(n)] if subject.domain.batch == 1 else [slice(0, n)]
             for rows in batches:
                 low = float(call(subject.function, y_true[rows], ideal[rows]).mean())
-                high = float(call(subject.function, y_true[rows], away[rows]).mean())
-                if low > high + 1e-6 * max(abs(low), abs(high)):
-                    raise Fault(
-                        f"{subject.domain.words}: {low:.6g} at y = {_show(y_true[rows])}, p = {_show(ideal[rows])}, "
-                        f"but {high:.6g} away from it at p = {_show(away[rows])}",
-                        "Look for a flipped sign or swapped arguments; for other data set lossreg_domain.",
-                    )
-                lower += low < high
+                for worse in [away, *(change(ideal) for change in subject.domain.also_away)]:
+                    high = float(call(subject.function, y_true[rows], worse[rows]).mean())
+                    if low > high + 1e-6 * max(1.0, abs(low), abs(high)):
+                        raise Fault(
+                            f"{subject.domain.words}: {low:.6g} at y = {_show(y_true[rows])}, "
+                            f"p = {_show(ideal[rows])}, but {high:.6g} away from it at p = {_show(worse[rows])}",
+                            "Look for a flipped sign or swapped arguments; for other data set lossreg_domain.",
+                        )
+                    lower += low < high
     if not lower:
         raise Fault("the value is the same at the target and away from it", "Let the loss depend on the predictions.")
     return f"lower at the target than away from it ({lower} comparisons)"

@@ -23,11 +23,11 @@ from registry.contract.subject import (
     differentiator,
     one_line,
     own,
-    random_state,
     same,
     tensorflow,
     tensors,
     to_numpy,
+    touches_random_state,
     value_and_gradient,
 )
 
@@ -56,7 +56,6 @@ def repeatable(subject: Subject) -> str:
 def _repeatable(subject: Subject) -> str:
     function = subject.function
     first, *others = _inputs(subject)
-    before = random_state()
     value, gradient = differentiate(function, *first)
     calls = 20
     for i in range(calls):
@@ -69,7 +68,7 @@ def _repeatable(subject: Subject) -> str:
                 f"the same data called {i + 2} times: {what}",
                 "Keep no counter or running value between calls, and draw no random numbers.",
             )
-    if random_state() != before:
+    if touches_random_state(lambda: call(function, *first)):
         raise Fault(
             "a call changes the state of Python's or NumPy's global random generator",
             "Draw no random numbers and set no seed.",
@@ -116,7 +115,7 @@ def gradient(subject: Subject, inputs: list[tuple[Array, ...]]) -> str:
             raise Skip("not finite on ordinary data; see the check 'finite'")
         moved = moved or bool(np.any(slope))
         checked += _compare_differences(at, arrays, slope, dtype, seed)
-    if not moved and _depends(function, inputs):
+    if not moved and _depends(subject, inputs):
         raise Fault(
             "the gradient is zero everywhere, but the value changes",
             "Something cuts it off: round, sign, argmax, a comparison or a clip. Use a smooth stand-in.",
@@ -138,13 +137,12 @@ def _differencing_dtype(function: Callable[..., Any], arrays: tuple[Array, ...])
     return "float64" if (found != found.astype(np.float32)).any() else "float32"
 
 
-def _depends(function: Callable[..., Any], inputs: list[tuple[Array, ...]]) -> bool:
-    for arrays in inputs:
-        *targets, last = arrays
-        scaled = call(function, *targets, last * 0.37)
-        if not close(call(function, *arrays), scaled, 1e-6):
-            return True
-    return False
+def _depends(subject: Subject, inputs: list[tuple[Array, ...]]) -> bool:
+    pairs = [(arrays, (*arrays[:-1], arrays[-1] * 0.37)) for arrays in inputs]
+    if subject.kind == "loss" and subject.domain.ideal is not None:
+        y_true, ideal, away = subject.domain.contrast(0, max(4, subject.domain.batch), subject.sizes[0])
+        pairs.append(((y_true, ideal), (y_true, away)))
+    return any(not close(call(subject.function, *a), call(subject.function, *b), 1e-6) for a, b in pairs)
 
 
 def _no_gradient(subject: Subject, function: Callable[..., Any], arrays: tuple[Array, ...]) -> None:
@@ -154,7 +152,7 @@ def _no_gradient(subject: Subject, function: Callable[..., Any], arrays: tuple[A
             f"there is no gradient: the value is of dtype {value.dtype.name}",
             "Compute in the dtype of the predictions; argmax and comparisons give integers or booleans.",
         )
-    if _depends(function, [arrays]):
+    if _depends(subject, [arrays]):
         raise Fault(
             "there is no gradient (None), but the value changes",
             "Use keras.ops throughout: NumPy, argmax, round and stop_gradient cut the gradient off.",
@@ -278,7 +276,7 @@ def compiled(subject: Subject, arrays: tuple[Array, ...]) -> str:
     tf = tensorflow()
     function = subject.function
     value, slope = differentiate(function, *arrays)
-    if not slope.size and not subject.memory.get("constant") and _depends(function, [arrays]):
+    if not slope.size and not subject.memory.get("constant") and _depends(subject, [arrays]):
         raise Skip("there is no gradient to compare; see the check 'gradient'")
     inputs = tensors(arrays)
     free = subject.kind == "loss"
