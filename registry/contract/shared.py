@@ -57,7 +57,7 @@ def _repeatable(subject: Subject) -> str:
     function = subject.function
     first, *others = _inputs(subject)
     value, gradient = differentiate(function, *first)
-    calls = 20
+    calls = 10
     for i in range(calls):
         call(function, *others[i % len(others)])
         again, gradient_again = differentiate(function, *first)

@@ -215,7 +215,7 @@ class Subject:
         first, *others = self.sizes
         n = max(7, self.domain.batch)
         yield self.batch(1, n, first)
-        for d in others:
+        for d in others or [first]:
             yield self.batch(2, n, d)
         if self.domain.ideal:
             y_true, ideal, away = self.domain.contrast(3, n, first)
