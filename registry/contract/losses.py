@@ -173,6 +173,10 @@ def ranks(subject: Subject) -> str:
         except Exception:
             seen.append(f"{label} is refused")
         else:
+            # Predictions (n,) leave no axis but the batch to reduce over: one value is no broadcast.
+            if through.ndim == 0 < expected.ndim:
+                seen.append(f"{label} is reduced over the batch")
+                continue
             if not _agrees(through, expected):
                 raise Fault(f"{label}: every target is compared with every prediction, silently", advice)
             seen.append(f"{label} is the same")
@@ -189,9 +193,7 @@ def ranks(subject: Subject) -> str:
 def _agrees(value: Array, expected: Array) -> bool:
     if value.size == expected.size:
         return close(value.ravel(), expected.ravel(), 1e-3)
-    return value.ndim == 0 and any(
-        close(value, reduce(expected), 1e-3) for reduce in (np.mean, np.sum)
-    )
+    return value.ndim == 0 and any(close(value, reduce(expected), 1e-3) for reduce in (np.mean, np.sum))
 
 
 def finite(subject: Subject) -> str:
@@ -200,7 +202,8 @@ def finite(subject: Subject) -> str:
     checked = 0
     for d in subject.sizes:
         ordinary = subject.batch(8, max(7, subject.domain.batch), d)
-        for label, arrays in [("ordinary data", ordinary)] + [(c.label, (c.y_true, c.y_pred)) for c in subject.domain.edges(d)]:
+        cases = [(case.label, (case.y_true, case.y_pred)) for case in subject.domain.edges(d)]
+        for label, arrays in [("ordinary data", ordinary), *cases]:
             value, slope = differentiate(subject.function, *arrays)
             for what, found in (("value", value), ("gradient", slope)):
                 if not np.isfinite(found).all():
@@ -235,9 +238,11 @@ def _corrects_the_wrong(subject: Subject) -> None:
     for i, slope in enumerate(slopes.ravel()):
         row = slice(i, i + 1)
         # Where the value does not tell wrong from right either, as in an overlap with no target, nothing is cut off.
-        if slope == 0 and call(subject.function, y_true[row], y_pred[row]).mean() != call(
-            subject.function, y_true[row], ideal[row]
-        ).mean():
+        if (
+            slope == 0
+            and call(subject.function, y_true[row], y_pred[row]).mean()
+            != call(subject.function, y_true[row], ideal[row]).mean()
+        ):
             raise Fault(
                 f"the gradient is 0 at y = {y_true[i, 0]:g}, p = {y_pred[i, 0]:g}: so wrong a prediction can never be "
                 "corrected",
