@@ -172,22 +172,27 @@ class Registry:
         return len(self.names())
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and len(self._matches(name)) == 1
+        return isinstance(name, str) and len(self.matches(name)) == 1
 
-    def find(self, name: str) -> Plugin:
+    def find(self, name: str, *, key: str = "") -> Plugin:
         """Return the plugin by this name; nothing is imported.
+
+        Arguments:
+            name: a bare or qualified name.
+            key: the config key that holds the name, for messages.
 
         Raises:
             UnknownNameError: if there is none; names the nearest one, and all with their packages.
             AmbiguousNameError: if several packages register it; names them.
         """
-        matches = self._matches(name)
+        matches = self.matches(name)
+        where = f"{key}: " if key else ""
         if len(matches) == 1:
             return matches[0]
         if matches:
             qualified = " or ".join(f"'{plugin.qualified_name}'" for plugin in matches)
             raise AmbiguousNameError(
-                f"Several packages register a {self.kind.noun} '{name}'. Say which one: {qualified}."
+                f"{where}Several packages register a {self.kind.noun} '{name}'. Say which one: {qualified}."
             )
         by_origin: dict[str, list[str]] = {}
         names = self.names()
@@ -196,9 +201,10 @@ class Registry:
             by_origin.setdefault(plugin.origin, []).append(listed)
         options = "".join(f"\n  {origin}: {', '.join(listed)}" for origin, listed in sorted(by_origin.items()))
         hint = did_you_mean(str(name), names)
-        raise UnknownNameError(f"There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}")
+        raise UnknownNameError(f"{where}There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}")
 
-    def _matches(self, name: str) -> list[Plugin]:
+    def matches(self, name: str) -> list[Plugin]:
+        """Return every plugin that the bare or qualified name may mean; nothing is imported."""
         distribution, slash, bare = str(name).rpartition("/")
         return [
             plugin
@@ -264,7 +270,7 @@ class Registry:
             where = f"{key}: " if key else ""
             raise ParameterError(f"{where}expected {{name: <{self.kind.noun}>, …}}, not {node!r}.")
         values = {name: value for name, value in node.items() if name != "name"}
-        return self._check(self.find(node["name"]), values, key)
+        return self._check(self.find(node["name"], key=f"{key}.name" if key else ""), values, key)
 
     def _check(self, plugin: Plugin, values: Mapping[str, Any], key: str = "") -> dict[str, Any]:
         owner = f"{self.kind.noun} '{plugin.name}' ({plugin.origin})"
