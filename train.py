@@ -1,8 +1,8 @@
 """Losses and regularizers by name on XOR: compose → resolve → build → fit → report.
 
-    python train.py loss=mix loss.r=0.8 reg=l2custom
-    python train.py --multirun loss=bce,mse,mix reg=none,l2custom
-    python train.py --help
+python train.py loss=mix loss.r=0.8 reg=l2custom
+python train.py --multirun loss=bce,mse,mix reg=none,l2custom
+python train.py --help
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from omegaconf import DictConfig
 
 import registry
 from hydra_plugins.lossreg.app import run
-from trainer.config import ConfigError, read_config
+from trainer.config import read_config
+from trainer.errors import ConfigError, DivergedError
 from trainer.startup import quiet_startup
 
 
@@ -27,15 +28,15 @@ def main(cfg: DictConfig) -> float:
     directory = Path(HydraConfig.get().runtime.output_dir)
 
     # Whatever can be refused is refused before TensorFlow is imported.
-    config = read_config(cfg)
     registry.losses.check(cfg.loss, key="loss")
     registry.regularizers.check(cfg.reg, key="reg")
+    config = read_config(cfg)
 
     with quiet_startup():
         loss = registry.losses.build(cfg.loss, key="loss")
         regularizer = registry.regularizers.build(cfg.reg, key="reg")
 
-    from trainer.fit import arrays, fit, raise_if_diverged
+    from trainer.fit import fit, raise_if_diverged
     from trainer.model import build_model
     from trainer.plots import plot_report
     from trainer.report import evaluate, show, write_history, write_metrics, write_model, write_whole
@@ -48,7 +49,7 @@ def main(cfg: DictConfig) -> float:
     raise_if_diverged(history)
 
     metrics = evaluate(model, config, epochs_run=len(history), seconds=time.perf_counter() - started)
-    figure = plot_report(history, *arrays(config), predict=lambda x: model(x, training=False).numpy(), title=f"{loss} {regularizer}")
+    figure = plot_report(model, history, config, title=" ".join(HydraConfig.get().overrides.task))
     write_whole(directory / "report.png", figure.savefig)
     write_model(model, directory)
     write_metrics(metrics, directory)
@@ -58,4 +59,4 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    run(main, ConfigError, ArithmeticError)
+    run(main, ConfigError, DivergedError)

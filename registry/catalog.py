@@ -314,7 +314,6 @@ class Registry:
             DuplicateNameError: if the name is taken; a name of an installed package always is.
 
         Example:
-
         >>> import registry
         >>> @registry.losses.register("absolute")
         ... def absolute(y_true, y_pred, scale=1.0):

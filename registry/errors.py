@@ -38,7 +38,6 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return `" Did you mean 'mix'?"` for the option nearest to `name`, or an empty string.
 
     Example:
-
     >>> did_you_mean("mxi", ["bce", "mse", "mix"])
     " Did you mean 'mix'?"
     >>> did_you_mean("zzz", ["bce", "mse", "mix"])

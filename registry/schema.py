@@ -54,7 +54,6 @@ class Parameter:
         default: its default, or `REQUIRED`.
 
     Example:
-
     >>> print(Parameter("r", float, 0.5))
     r: float = 0.5
     """
@@ -132,7 +131,7 @@ def _takes_data(outline: Outline, parameters: list[inspect.Parameter], data_argu
 
 
 def _type_of(annotation: Any, default: Any) -> Any:
-    if isinstance(annotation, str):
+    while isinstance(annotation, str):  # a quoted annotation may stand in a module that quotes them all
         try:
             # The text of an installed package's own annotation, never a config value; typing.get_type_hints does this.
             annotation = eval(annotation, {"__builtins__": _BUILTIN_TYPES}, _TYPE_NAMES)
@@ -140,7 +139,7 @@ def _type_of(annotation: Any, default: Any) -> Any:
             return Any
     if annotation is not inspect.Parameter.empty:
         return type(None) if annotation is None else annotation
-    if isinstance(default, bool) or isinstance(default, str):
+    if isinstance(default, (bool, str)):
         return type(default)
     # `gamma=2` in a signature means a number, not an integer.
     return float if isinstance(default, (int, float)) else Any
@@ -170,7 +169,6 @@ def check_parameters(
         ParameterError: on an unknown name, a missing required value, or a wrong type.
 
     Example:
-
     >>> check_parameters([Parameter("r", float, 0.5)], {"r": 1}, owner="loss 'mix'")
     {'r': 1.0}
     """

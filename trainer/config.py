@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from registry import did_you_mean
+from trainer.errors import ConfigError
 
 OBJECTIVES = ("brier", "loss", "penalty", "accuracy", "solved", "epochs_run", "seconds")
 """The numbers of metrics.json, any of which a sweeper may minimise."""
@@ -25,17 +27,13 @@ OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 """The names of Keras's optimizers in conf/optimizer."""
 
 
-class ConfigError(ValueError):
-    """A config value is outside its range."""
-
-
 @dataclass
 class Data:
     """What is learned: one row of `inputs` and one of `targets` per example."""
 
     name: str = MISSING
-    inputs: list[list[float]] = MISSING
-    targets: list[list[float]] = MISSING
+    inputs: Any = MISSING  # OmegaConf's list[list[float]] refuses integers
+    targets: Any = MISSING
 
 
 @dataclass
@@ -95,12 +93,23 @@ def read_config(cfg: DictConfig) -> Config:
     _require("seed", config.seed, 0 <= config.seed < 2**31, "in [0, 2³¹)")
     _require("verbose", config.verbose, config.verbose in (0, 1), "0 or 1")
     _require_name("objective", config.objective, OBJECTIVES)
+    config.data.inputs = _rows("data.inputs", config.data.inputs)
+    config.data.targets = _rows("data.targets", config.data.targets)
     rows = len(config.data.inputs)
     widths = {len(row) for row in config.data.inputs}
     _require("data.inputs", config.data.inputs, rows > 0 and len(widths) == 1, "rows of one length")
     _require("data.targets", config.data.targets, len(config.data.targets) == rows, f"{rows} rows, as data.inputs has")
-    _require("data.targets", config.data.targets, all(row in ([0.0], [1.0]) for row in config.data.targets), "0 or 1 each")
+    _require(
+        "data.targets", config.data.targets, all(row in ([0.0], [1.0]) for row in config.data.targets), "0 or 1 each"
+    )
     return config
+
+
+def _rows(key: str, value: Any) -> list[list[float]]:
+    try:
+        return msgspec.convert(value, list[list[float]])
+    except msgspec.ValidationError:
+        raise ConfigError(f"{key}: {value!r} is not accepted; it must be a list of rows of numbers") from None
 
 
 def _require_name(key: str, value: str, names: Sequence[str]) -> None:

@@ -10,19 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.config import Config
+from trainer.errors import DivergedError
 from trainer.progress import Progress
 
 _REPORTS = 20  # how often a fit reports its progress
-
-
-class Diverged(ArithmeticError):
-    """The loss became NaN or infinite.
-
-    Arguments:
-        message: what happened, and at which epoch.
-    """
-
-    status = "diverged"
 
 
 class RecordingModel(keras.Model):
@@ -80,6 +71,7 @@ def fit(model: keras.Model, config: Config) -> np.ndarray:
     # A batch size that divides the data gives batches of known shape, so that a broadcasting bug shows at once.
     batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size, drop_remainder=len(x) % batch_size == 0)
 
+    model.optimizer.build(model.trainable_variables)  # built inside the first step, it would be traced twice
     recorder = RecordingModel(model.inputs, model.outputs, name=model.name)
     recorder.record(steps)
     recorder.compile(
@@ -89,7 +81,9 @@ def fit(model: keras.Model, config: Config) -> np.ndarray:
         steps_per_execution=math.ceil(steps / _REPORTS),
     )
     with Progress("epoch", config.epochs, shown=config.verbose > 0) as progress:
-        recorder.fit(batches.repeat(config.epochs), callbacks=[_Watch(progress, steps_per_epoch)], shuffle=False, verbose=0)
+        recorder.fit(
+            batches.repeat(config.epochs), callbacks=[_Watch(progress, steps_per_epoch)], shuffle=False, verbose=0
+        )
 
     losses = recorder.step_losses.numpy().astype(np.float64)
     losses = losses.reshape(config.epochs, steps_per_epoch)
@@ -105,6 +99,6 @@ def arrays(config: Config) -> tuple[np.ndarray, np.ndarray]:
 
 
 def raise_if_diverged(history: np.ndarray) -> None:
-    """Raise `Diverged` if the last loss of a history is not finite."""
+    """Raise `DivergedError` if the last loss of a history is not finite."""
     if not np.isfinite(history[-1]):
-        raise Diverged(f"The loss became {history[-1]} at epoch {len(history)}. A smaller learning rate may help.")
+        raise DivergedError(f"The loss became {history[-1]} at epoch {len(history)}. A smaller learning rate may help.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -45,7 +44,9 @@ class Metrics:
     seconds: float
 
 
-def measure(y: np.ndarray, y_hat: np.ndarray, *, loss: float, penalty: float, epochs_run: int, seconds: float) -> Metrics:
+def measure(
+    y: np.ndarray, y_hat: np.ndarray, *, loss: float, penalty: float, epochs_run: int, seconds: float
+) -> Metrics:
     """Compute the metrics of one model from its outputs.
 
     Arguments:
@@ -108,11 +109,11 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as directory:
         part = Path(directory, path.name)
         write(part)
-        os.replace(part, path)
+        part.replace(path)
 
 
 def show(metrics: Metrics, config: Config, directory: Path) -> None:
-    """Print the truth table and, as the last line, whether it is solved, the loss, the time, and where the files are."""
+    """Print the truth table; the last line says whether it is solved, the loss, the time, and where the files are."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table("x", "y", "ŷ", "class")
     rows = zip(config.data.inputs, config.data.targets, metrics.y_hat, metrics.y_pred, strict=True)

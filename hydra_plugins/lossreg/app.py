@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -38,13 +39,21 @@ def run(main: Callable[[], Any], *mistakes: type[Exception]) -> None:
     os.environ[FULL_ERROR] = "1"  # Hydra then raises errors instead of printing them itself
     try:
         main()
-    except (HydraException, OmegaConfBaseException, RegistryError, *mistakes) as error:
-        sys.exit(f"{explain(error)}\n({FULL_ERROR}=1 shows the traceback.)")
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        if not isinstance(error, (HydraException, RegistryError, *mistakes, OSError)) and not _raised_by_hydra(error):
+            raise
+        sys.exit(f"{explain(error)}\n({FULL_ERROR}=1 shows the traceback.)")
     finally:
         del os.environ[FULL_ERROR]
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Whether Hydra or OmegaConf refused something; not all that they refuse has an exception of its own."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return modules[-1].startswith(("hydra.", "omegaconf."))
 
 
 def explain(error: BaseException) -> str:

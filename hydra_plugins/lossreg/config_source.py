@@ -74,9 +74,7 @@ class RegistryConfigSource(ConfigSource):
                 node[parameter.name] = "???" if parameter.required else _config_value(parameter.default)
             except UnsupportedValueType:
                 continue  # such a default stays the plugin's own
-        return ConfigResult(
-            provider=self.provider, path=self.full_path(), config=node, header={"package": None}
-        )
+        return ConfigResult(provider=self.provider, path=self.full_path(), config=node, header={"package": None})
 
 
 def _split(config_path: str) -> tuple[str, str]:
