@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -292,8 +294,8 @@ def test_hoyer_square_ignores_the_scale_of_the_weights():
 def test_defaults_are_those_of_the_reference():
     for reference in {case[0] for case in [*OF_PROBABILITIES, *OF_RESIDUALS, *REGULARIZERS]}:
         kind = registry.regularizers if reference.__name__ in registry.regularizers else registry.losses
-        expected = list(inspect.signature(reference).parameters.values())
-        expected = {p.name: p.default for p in expected if p.default is not p.empty}
+        parameters = inspect.signature(cast("Callable[..., Any]", reference)).parameters.values()
+        expected = {p.name: p.default for p in parameters if p.default is not p.empty}
         found = {p.name: p.default for p in kind.describe(reference.__name__).parameters}
         assert found == expected, reference.__name__
 
