@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras import ops
-
-from plugins.numerics import box_cox, guarded_log
+from keras import backend, ops
 
 
 def poly_crossentropy(y_true: Any, y_pred: Any, epsilon: float = 2.0) -> Any:
@@ -26,7 +24,6 @@ def poly_crossentropy(y_true: Any, y_pred: Any, epsilon: float = 2.0) -> Any:
         The loss per sample, of shape `(batch, …)`.
 
     Example:
-
     >>> loss = poly_crossentropy(ops.array([[1.0], [0.0]]), ops.array([[0.5], [0.1]]))
     >>> [round(float(value), 4) for value in loss]  # 0.6931 + 2 × 0.5 and 0.1054 + 2 × 0.1
     [1.6931, 0.3054]
@@ -34,7 +31,7 @@ def poly_crossentropy(y_true: Any, y_pred: Any, epsilon: float = 2.0) -> Any:
     Source: Z. Leng et al., "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions", 2022,
     arXiv:2204.12511.
     """
-    crossentropy = -y_true * guarded_log(y_pred) - (1 - y_true) * guarded_log(1 - y_pred)
+    crossentropy = -y_true * _log(y_pred) - (1 - y_true) * _log(1 - y_pred)
     target_probability = y_true * y_pred + (1 - y_true) * (1 - y_pred)
     return ops.mean(crossentropy + epsilon * (1 - target_probability), axis=-1)
 
@@ -56,7 +53,6 @@ def asymmetric(y_true: Any, y_pred: Any, gamma_pos: float = 0.0, gamma_neg: floa
         The loss per sample, of shape `(batch, …)`.
 
     Example:
-
     >>> loss = asymmetric(ops.array([[1.0], [0.0]]), ops.array([[0.5], [0.55]]))
     >>> [round(float(value), 4) for value in loss]  # -log 0.5 and -0.5⁴ log 0.5
     [0.6931, 0.0433]
@@ -65,8 +61,8 @@ def asymmetric(y_true: Any, y_pred: Any, gamma_pos: float = 0.0, gamma_neg: floa
     """
     shifted = ops.relu(y_pred - clip)
     # exp(γ log x) and not x^γ, whose gradient is NaN at x = 0 for γ = 0.
-    positive = ops.exp(gamma_pos * guarded_log(1 - y_pred)) * guarded_log(y_pred)
-    negative = ops.exp(gamma_neg * guarded_log(shifted)) * guarded_log(1 - shifted)
+    positive = ops.exp(gamma_pos * _log(1 - y_pred)) * _log(y_pred)
+    negative = ops.exp(gamma_neg * _log(shifted)) * _log(1 - shifted)
     return -ops.mean(y_true * positive + (1 - y_true) * negative, axis=-1)
 
 
@@ -90,16 +86,15 @@ def symmetric_crossentropy(
         The loss per sample, of shape `(batch, …)`.
 
     Example:
-
     >>> loss = symmetric_crossentropy(ops.array([[1.0], [0.0]]), ops.array([[0.5], [0.1]]))
     >>> [round(float(value), 4) for value in loss]  # 0.1 × 0.6931 + 0.5 × 4 and 0.1 × 0.1054 + 0.1 × 4
     [2.0693, 0.4105]
 
     Source: Y. Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", 2019, arXiv:1908.06112.
     """
-    forward = y_true * guarded_log(y_pred) + (1 - y_true) * guarded_log(1 - y_pred)
-    log_true = ops.maximum(guarded_log(y_true), log_zero)
-    log_false = ops.maximum(guarded_log(1 - y_true), log_zero)
+    forward = y_true * _log(y_pred) + (1 - y_true) * _log(1 - y_pred)
+    log_true = ops.maximum(_log(y_true), log_zero)
+    log_false = ops.maximum(_log(1 - y_true), log_zero)
     reverse = y_pred * log_true + (1 - y_pred) * log_false
     return -ops.mean(alpha * forward + beta * reverse, axis=-1)
 
@@ -108,20 +103,19 @@ def generalized_crossentropy(y_true: Any, y_pred: Any, q: float = 0.7) -> Any:
     """Generalized cross-entropy of a binary target: between crossentropy and absolute error.
 
     Formula: `mean(y (1 - p^q) / q + (1 - y) (1 - (1 - p)^q) / q)` over the last axis. At `q = 1` it is the absolute
-    error, which tolerates wrong labels; as `q` tends to 0 it is the crossentropy, also when `q` is 0. The powers are
-    guarded: 1e-7 (in float16 1e-4) is added to what they are of. Keras has the form for one-hot targets,
+    error, which tolerates wrong labels; as `q` tends to 0 it tends to the crossentropy. The powers are guarded: 1e-7
+    (in float16 1e-4) is added to what they are of. Keras has the form for one-hot targets,
     `categorical_generalized_cross_entropy`.
 
     Arguments:
         y_true: targets in [0, 1], of shape `(batch, …, d)`.
         y_pred: probabilities in [0, 1], of the same shape and dtype.
-        q: the power, in [0, 1]. Defaults to 0.7.
+        q: the power, in (0, 1]. Defaults to 0.7.
 
     Returns:
         The loss per sample, of shape `(batch, …)`.
 
     Example:
-
     >>> loss = generalized_crossentropy(ops.array([[1.0], [0.0]]), ops.array([[0.25], [0.75]]), q=0.5)
     >>> [round(float(value), 4) for value in loss]  # (1 - √0.25) / 0.5
     [1.0, 1.0]
@@ -129,5 +123,11 @@ def generalized_crossentropy(y_true: Any, y_pred: Any, q: float = 0.7) -> Any:
     Source: Z. Zhang and M. R. Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy
     Labels", 2018, arXiv:1805.07836.
     """
-    true, false = box_cox(guarded_log(y_pred), q), box_cox(guarded_log(1 - y_pred), q)
-    return -ops.mean(y_true * true + (1 - y_true) * false, axis=-1)
+    # expm1(q log p) and not p^q - 1, which cancels where q is small.
+    true, false = ops.expm1(q * _log(y_pred)), ops.expm1(q * _log(1 - y_pred))
+    return -ops.mean(y_true * true + (1 - y_true) * false, axis=-1) / q
+
+
+def _log(x: Any) -> Any:
+    """Logarithm of a number in [0, 1], finite at 0 together with its gradient; float16 does not hold `1 / 1e-7`."""
+    return ops.log(x + (1e-4 if backend.standardize_dtype(x.dtype) == "float16" else 1e-7))

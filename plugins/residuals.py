@@ -6,8 +6,6 @@ from typing import Any
 
 from keras import ops
 
-from plugins.numerics import box_cox
-
 
 def general_robust(y_true: Any, y_pred: Any, alpha: float = 1.0, scale: float = 1.0) -> Any:
     """Barron's general robust loss: one shape parameter from squared error to Welsch.
@@ -27,7 +25,6 @@ def general_robust(y_true: Any, y_pred: Any, alpha: float = 1.0, scale: float = 
         The loss per sample, of shape `(batch, …)`.
 
     Example:
-
     >>> y, p = ops.array([[0.0], [0.0]]), ops.array([[1.0], [10.0]])
     >>> for alpha in (2.0, 1.0, 0.0, float("-inf")):
     ...     print(alpha, [round(float(value), 4) for value in general_robust(y, p, alpha)])
@@ -44,7 +41,7 @@ def general_robust(y_true: Any, y_pred: Any, alpha: float = 1.0, scale: float = 
     # Any shape that the formula takes, where its result is not used: an unused infinity still makes the gradient NaN.
     shape = ops.where(ops.logical_or(quadratic, welsch), 1.0, alpha)
     distance = ops.abs(shape - 2)
-    general = distance / 2 * box_cox(ops.log1p(2 * squared / distance), shape / 2)
+    general = distance / 2 * _box_cox(ops.log1p(2 * squared / distance), shape / 2)
     return ops.mean(ops.where(quadratic, squared, ops.where(welsch, -ops.expm1(-squared), general)), axis=-1)
 
 
@@ -63,7 +60,6 @@ def quantile(y_true: Any, y_pred: Any, tau: float = 0.5) -> Any:
         The loss per sample, of shape `(batch, …)`.
 
     Example:
-
     >>> loss = quantile(ops.array([[3.0], [1.0]]), ops.array([[1.0], [3.0]]), tau=0.75)
     >>> [float(value) for value in loss]  # too low costs 0.75 a unit, too high 0.25
     [1.5, 0.5]
@@ -90,7 +86,6 @@ def wing(y_true: Any, y_pred: Any, width: float = 10.0, curvature: float = 2.0) 
         The loss per sample, of shape `(batch, …)`.
 
     Example:
-
     >>> loss = wing(ops.array([[0.0], [0.0]]), ops.array([[2.0], [12.0]]))
     >>> [round(float(value), 4) for value in loss]  # 10 log 2 and 2 + 10 log 6
     [6.9315, 19.9176]
@@ -100,3 +95,15 @@ def wing(y_true: Any, y_pred: Any, width: float = 10.0, curvature: float = 2.0) 
     """
     size = ops.abs(y_true - y_pred)
     return ops.mean(width * ops.log1p(ops.minimum(size, width) / curvature) + ops.relu(size - width), axis=-1)
+
+
+def _box_cox(log_x: Any, power: Any) -> Any:
+    """Box-Cox transform `(x^power - 1) / power` of a number given by its logarithm; `log(x)` at power 0."""
+    exponent = power * log_x
+    small = ops.abs(exponent) < 0.02
+    # Each branch is computed everywhere, and must be finite where it is not taken, or its gradient is 0 × inf = NaN.
+    direct = ops.expm1(ops.where(small, 1.0, exponent)) / ops.where(small, 1.0, power)
+    # Near 0 the derivative by the power cancels in the formula, but not in its series.
+    u = ops.where(small, exponent, 0.0)
+    series = log_x * (1 + u / 2 * (1 + u / 3 * (1 + u / 4 * (1 + u / 5))))
+    return ops.where(small, series, direct)

@@ -22,7 +22,6 @@ def spectral_norm(weights: Any, factor: float = 0.01) -> Any:
         The penalty, a scalar of the dtype of the weights.
 
     Example:
-
     >>> round(float(spectral_norm(ops.array([[3.0, 0.0], [0.0, -4.0]]), factor=1.0)), 4)
     4.0
 
@@ -47,7 +46,6 @@ def nuclear_norm(weights: Any, factor: float = 0.01) -> Any:
         The penalty, a scalar of the dtype of the weights.
 
     Example:
-
     >>> round(float(nuclear_norm(ops.array([[3.0, 0.0], [0.0, -4.0]]), factor=1.0)), 4)
     7.0
 

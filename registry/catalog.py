@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -199,7 +200,10 @@ class Registry:
         for plugin in self.plugins():
             listed = plugin.name if plugin.name in names else plugin.qualified_name
             by_origin.setdefault(plugin.origin, []).append(listed)
-        options = "".join(f"\n  {origin}: {', '.join(listed)}" for origin, listed in sorted(by_origin.items()))
+        options = "".join(
+            textwrap.fill(", ".join(listed), 100, initial_indent=f"\n  {origin}: ", subsequent_indent="    ")
+            for origin, listed in sorted(by_origin.items())
+        )
         hint = did_you_mean(str(name), names)
         raise UnknownNameError(f"{where}There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}")
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+<<<<<<< HEAD
 from typing import Any, cast
+=======
+from typing import Any
+>>>>>>> c02facdf3337e2f1616f3fd22aaa3902be8bec62
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import registry
+
+Case = tuple[Callable[..., Any], dict[str, Any]]
 
 INF = float("inf")
 GUARD = 1e-7  # documented; 1e-4 in float16
@@ -21,7 +27,7 @@ def crossentropy(y, p):
 
 
 def poly_crossentropy(y, p, epsilon=2.0):
-    return crossentropy(y, p) + epsilon * np.abs(y - p) if set(y.flat) <= {0, 1} else None
+    return crossentropy(y, p) + epsilon * np.abs(y - p)  # of hard targets, whose probability misses 1 by |y - p|
 
 
 def asymmetric(y, p, gamma_pos=0.0, gamma_neg=4.0, clip=0.05):
@@ -36,7 +42,7 @@ def symmetric_crossentropy(y, p, alpha=0.1, beta=1.0, log_zero=-4.0):
 
 def generalized_crossentropy(y, p, q=0.7):
     target = np.where(y == 1, p, 1 - p)
-    return -np.log(target) if q == 0 else (1 - target**q) / q
+    return (1 - target**q) / q
 
 
 def general_robust(y, p, alpha=1.0, scale=1.0):
@@ -74,7 +80,7 @@ def mix(y, p, r=0.5):
 
 
 # A loss of probabilities, its reference, and parameters to try, the edges of their domains included.
-OF_PROBABILITIES = [
+OF_PROBABILITIES: list[Case] = [
     (bce, {}),
     (mse, {}),
     (mix, {}),
@@ -87,11 +93,10 @@ OF_PROBABILITIES = [
     (symmetric_crossentropy, {}),
     (symmetric_crossentropy, {"alpha": 6.0, "beta": 0.1, "log_zero": -6.0}),
     (generalized_crossentropy, {}),
-    (generalized_crossentropy, {"q": 0.0}),
     (generalized_crossentropy, {"q": 0.001}),
     (generalized_crossentropy, {"q": 1.0}),
 ]
-OF_RESIDUALS = [
+OF_RESIDUALS: list[Case] = [
     (mse, {}),
     *((general_robust, {"alpha": a}) for a in (3.0, 2.0, 1.99, 1.0, 0.0, 1e-3, -1e-3, -2.0, -1e4, -INF)),
     (general_robust, {"alpha": 0.5, "scale": 0.2}),
@@ -133,7 +138,7 @@ def l2custom(w, r=0.0001):
     return (r * w**2).sum()
 
 
-REGULARIZERS = [
+REGULARIZERS: list[Case] = [
     (none, {}),
     (l2custom, {}),
     (l2custom, {"r": 0.3}),
@@ -237,7 +242,7 @@ LOG_GUARD = -np.log(GUARD)
         ("asymmetric", {"clip": 0.0}, LOG_GUARD),
         ("symmetric_crossentropy", {}, 0.1 * LOG_GUARD + 4),
         ("generalized_crossentropy", {}, (1 - GUARD**0.7) / 0.7),
-        ("generalized_crossentropy", {"q": 0.0}, LOG_GUARD),
+        ("generalized_crossentropy", {"q": 1e-9}, LOG_GUARD),
     ],
 )
 def test_certainty_costs_nothing_when_right_and_what_the_guard_allows_when_wrong(name, params, wrong):
@@ -294,7 +299,11 @@ def test_hoyer_square_ignores_the_scale_of_the_weights():
 def test_defaults_are_those_of_the_reference():
     for reference in {case[0] for case in [*OF_PROBABILITIES, *OF_RESIDUALS, *REGULARIZERS]}:
         kind = registry.regularizers if reference.__name__ in registry.regularizers else registry.losses
+<<<<<<< HEAD
         parameters = inspect.signature(cast("Callable[..., Any]", reference)).parameters.values()
+=======
+        parameters = inspect.signature(reference).parameters.values()
+>>>>>>> c02facdf3337e2f1616f3fd22aaa3902be8bec62
         expected = {p.name: p.default for p in parameters if p.default is not p.empty}
         found = {p.name: p.default for p in kind.describe(reference.__name__).parameters}
         assert found == expected, reference.__name__
@@ -320,31 +329,23 @@ def test_the_gradient_of_a_regularizer_is_that_of_finite_differences(reference, 
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-8)
 
 
-@pytest.mark.parametrize(
-    ("name", "parameter", "values"),
-    [("general_robust", "alpha", [1.5, 0.0, 1e-5, -3.0]), ("generalized_crossentropy", "q", [0.7, 0.0, 1e-5])],
-)
-def test_the_gradient_by_a_shape_parameter_is_right_at_its_limit_too(name, parameter, values):
-    function = registry.losses.get(name)
-    for value in values:
-        _, gradient = value_and_gradient(
-            lambda x: function(tf.constant(Y), tf.constant(P), **{parameter: x}), tf.constant(value, "float64")
-        )
-        expected = finite_differences(
-            lambda x: function(tf.constant(Y), tf.constant(P), **{parameter: float(x)}), np.array(value), 1e-4
-        )
-        np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+@pytest.mark.parametrize("alpha", [1.5, 0.0, 1e-5, -3.0])
+def test_the_shape_of_the_general_robust_loss_can_be_learned(alpha):
+    function = registry.losses.get("general_robust")
+    _, gradient = value_and_gradient(lambda alpha: function(tf.constant(Y), P, alpha), tf.constant(alpha, "float64"))
+    expected = finite_differences(lambda alpha: general_robust(Y, P, alpha).mean(axis=-1), np.array(alpha), 1e-4)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5)
 
 
 @precisions
 @of_probabilities
 def test_certainty_has_a_finite_gradient_in_every_precision(reference, params, dtype):
+    if dtype == "float16" and reference in (bce, mix):
+        pytest.skip("defined with 1e-6, whose reciprocal float16 does not hold")
     y = tf.constant([[0.0], [1.0], [0.0], [1.0], [0.5]], dtype)
     p = tf.constant([[0.0], [1.0], [1.0], [0.0], [0.5]], dtype)
     value, gradient = value_and_gradient(lambda p: loss(reference)(y, p, **params), p)
     assert value.dtype == dtype
-    if (dtype, reference) in [("float16", bce), ("float16", mix)]:
-        return  # defined with 1e-6, whose reciprocal float16 does not hold
     assert_finite(value)
     assert_finite(gradient)
     assert float(gradient[2, 0]) > 0 > float(gradient[3, 0])  # away from the wrong answer
