@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-<<<<<<< HEAD
-from typing import Any, cast
-=======
 from typing import Any
->>>>>>> c02facdf3337e2f1616f3fd22aaa3902be8bec62
 
 import numpy as np
 import pytest
@@ -299,11 +295,7 @@ def test_hoyer_square_ignores_the_scale_of_the_weights():
 def test_defaults_are_those_of_the_reference():
     for reference in {case[0] for case in [*OF_PROBABILITIES, *OF_RESIDUALS, *REGULARIZERS]}:
         kind = registry.regularizers if reference.__name__ in registry.regularizers else registry.losses
-<<<<<<< HEAD
-        parameters = inspect.signature(cast("Callable[..., Any]", reference)).parameters.values()
-=======
         parameters = inspect.signature(reference).parameters.values()
->>>>>>> c02facdf3337e2f1616f3fd22aaa3902be8bec62
         expected = {p.name: p.default for p in parameters if p.default is not p.empty}
         found = {p.name: p.default for p in kind.describe(reference.__name__).parameters}
         assert found == expected, reference.__name__
