@@ -18,7 +18,7 @@ import json, sys
 import registry
 found = {
     kind.kind.noun: {
-        plugin.qualified_name: {p.name: p.default for p in kind.describe(plugin.qualified_name).parameters}
+        plugin.qualified_name: {p.name: repr(p.default) for p in kind.describe(plugin.qualified_name).parameters}
         for plugin in kind.plugins() if plugin.distribution == "lossreg"
     }
     for kind in (registry.losses, registry.regularizers)
@@ -71,7 +71,7 @@ def test_parameters_read_from_the_source_are_those_of_the_signature(described, k
         if plugin.distribution == "lossreg":
             signature = inspect.signature(plugin.load())
             names = [n for n in signature.parameters if n not in BOOKKEEPING | data]
-            expected[plugin.qualified_name] = {n: signature.parameters[n].default for n in names}
+            expected[plugin.qualified_name] = {n: repr(signature.parameters[n].default) for n in names}
     assert found == expected
 
 
