@@ -21,7 +21,6 @@ def bce(y_true: Any, y_pred: Any) -> Any:
         The loss per sample, of shape `(batch, …)`, in nats.
 
     Example:
-
     >>> loss = bce(ops.array([[1.0], [0.0]]), ops.array([[0.5], [0.5]]))
     >>> [round(float(value), 4) for value in loss]
     [0.6931, 0.6931]
@@ -45,7 +44,6 @@ def mse(y_true: Any, y_pred: Any) -> Any:
         The loss per sample, of shape `(batch, …)`.
 
     Example:
-
     >>> loss = mse(ops.array([[1.0], [0.0]]), ops.array([[0.5], [0.0]]))
     >>> [float(value) for value in loss]
     [0.25, 0.0]
@@ -69,7 +67,6 @@ def mix(y_true: Any, y_pred: Any, r: float = 0.5) -> Any:
         The loss per sample, of shape `(batch, …)`.
 
     Example:
-
     >>> loss = mix(ops.array([[1.0]]), ops.array([[0.5]]), r=0.8)
     >>> round(float(loss[0]), 4)  # 0.8 × 0.6931 + 0.2 × 0.25
     0.6045

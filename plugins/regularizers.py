@@ -19,7 +19,6 @@ def none(weights: Any) -> Any:
         Zero, a scalar of the dtype of the weights.
 
     Example:
-
     >>> float(none(ops.ones((2, 4))))
     0.0
     """
@@ -39,7 +38,6 @@ def l2custom(weights: Any, r: float = 0.0001) -> Any:
         The penalty, a scalar of the dtype of the weights.
 
     Example:
-
     >>> float(l2custom(ops.array([[1.0, 2.0]]), r=0.5))
     2.5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -172,33 +173,42 @@ class Registry:
         return len(self.names())
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and len(self._matches(name)) == 1
+        return isinstance(name, str) and len(self.matches(name)) == 1
 
-    def find(self, name: str) -> Plugin:
+    def find(self, name: str, *, key: str = "") -> Plugin:
         """Return the plugin by this name; nothing is imported.
+
+        Arguments:
+            name: a bare or qualified name.
+            key: the config key that holds the name, for messages.
 
         Raises:
             UnknownNameError: if there is none; names the nearest one, and all with their packages.
             AmbiguousNameError: if several packages register it; names them.
         """
-        matches = self._matches(name)
+        matches = self.matches(name)
+        where = f"{key}: " if key else ""
         if len(matches) == 1:
             return matches[0]
         if matches:
             qualified = " or ".join(f"'{plugin.qualified_name}'" for plugin in matches)
             raise AmbiguousNameError(
-                f"Several packages register a {self.kind.noun} '{name}'. Say which one: {qualified}."
+                f"{where}Several packages register a {self.kind.noun} '{name}'. Say which one: {qualified}."
             )
         by_origin: dict[str, list[str]] = {}
         names = self.names()
         for plugin in self.plugins():
             listed = plugin.name if plugin.name in names else plugin.qualified_name
             by_origin.setdefault(plugin.origin, []).append(listed)
-        options = "".join(f"\n  {origin}: {', '.join(listed)}" for origin, listed in sorted(by_origin.items()))
+        options = "".join(
+            textwrap.fill(", ".join(listed), 100, initial_indent=f"\n  {origin}: ", subsequent_indent="    ")
+            for origin, listed in sorted(by_origin.items())
+        )
         hint = did_you_mean(str(name), names)
-        raise UnknownNameError(f"There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}")
+        raise UnknownNameError(f"{where}There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}")
 
-    def _matches(self, name: str) -> list[Plugin]:
+    def matches(self, name: str) -> list[Plugin]:
+        """Return every plugin that the bare or qualified name may mean; nothing is imported."""
         distribution, slash, bare = str(name).rpartition("/")
         return [
             plugin
@@ -260,15 +270,38 @@ class Registry:
             ParameterError: on an unknown parameter, a missing one, or a value of the wrong type.
         """
         node = _plain(cfg)
-        if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+        if not _is_node(node):
             where = f"{key}: " if key else ""
             raise ParameterError(f"{where}expected {{name: <{self.kind.noun}>, …}}, not {node!r}.")
         values = {name: value for name, value in node.items() if name != "name"}
-        return self._check(self.find(node["name"]), values, key)
+        return self._check(self.find(node["name"], key=f"{key}.name" if key else ""), values, key)
 
     def _check(self, plugin: Plugin, values: Mapping[str, Any], key: str = "") -> dict[str, Any]:
         owner = f"{self.kind.noun} '{plugin.name}' ({plugin.origin})"
-        return check_parameters(self._describe(plugin).parameters, values, owner=owner, key=key)
+        parameters = self._describe(plugin).parameters
+        checked = check_parameters(parameters, values, owner=owner, key=key)
+        for parameter in parameters:
+            if parameter.takes_plugins and parameter.name in checked:
+                where = f"{key}.{parameter.name}" if key else parameter.name
+                checked[parameter.name] = self._map_terms(checked[parameter.name], self._check_term, where)
+        return checked
+
+    def _map_terms(self, terms: Any, function: Callable[[Any, str], Any], key: str = "") -> Any:
+        """Apply a function to a parameter that holds a plugin, or a mapping of plugins by name."""
+        if isinstance(terms, Mapping) and "name" not in terms:
+            return {name: function(term, f"{key}.{name}") for name, term in terms.items()}
+        return function(terms, key)
+
+    def _check_term(self, term: Any, key: str) -> dict[str, Any]:
+        """Check a plugin inside a plugin, and return its node; a Keras object that `create` made has one."""
+        if isinstance(plugin := getattr(term, "plugin", None), Plugin):
+            return {"name": plugin.qualified_name, **term.parameters}
+        params = self.check(term, key=key)
+        return {"name": term["name"], **params}
+
+    def _build_term(self, node: Any, key: str) -> Any:
+        term = self.build(node, key=key)
+        return getattr(term, "call", term)  # a loss inside a loss is not reduced
 
     def create(self, name: str, /, **params: Any) -> Any:
         """Create a Keras object: a `keras.losses.Loss` or a `keras.regularizers.Regularizer`.
@@ -295,7 +328,12 @@ class Registry:
         description = self._describe(plugin)
         from registry import objects  # imports Keras
 
-        return objects.create(self.kind.noun, plugin, description, target, params)
+        built = {
+            p.name: self._map_terms(params[p.name], self._build_term)
+            for p in description.parameters
+            if p.takes_plugins and p.name in params
+        }
+        return objects.create(self.kind.noun, plugin, description, target, params, params | built)
 
     def register(self, name: str, *, replace: bool = False) -> Callable[[Target], Target]:
         """Register the decorated function or class under a name in this process, for notebooks and tests.
@@ -308,7 +346,6 @@ class Registry:
             DuplicateNameError: if the name is taken; a name of an installed package always is.
 
         Example:
-
         >>> import registry
         >>> @registry.losses.register("absolute")
         ... def absolute(y_true, y_pred, scale=1.0):
@@ -347,6 +384,10 @@ class Registry:
 def _normalized(distribution: str) -> str:
     """Normalize a distribution's name as PyPI does (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("name"), str)
 
 
 def _plain(cfg: Any) -> Any:

@@ -38,11 +38,12 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return `" Did you mean 'mix'?"` for the option nearest to `name`, or an empty string.
 
     Example:
-
     >>> did_you_mean("mxi", ["bce", "mse", "mix"])
     " Did you mean 'mix'?"
     >>> did_you_mean("zzz", ["bce", "mse", "mix"])
     ''
     """
-    nearest = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
+    options = list(options)
+    nearest = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    nearest = nearest or [option for option in options if name and option.startswith(name)]
     return f" Did you mean '{nearest[0]}'?" if nearest else ""

@@ -6,20 +6,37 @@ This module imports Keras; the rest of the package does not.
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from registry.catalog import Description, Plugin
-from registry.errors import BrokenPluginError, ShapeError
+from registry.errors import BrokenPluginError, RegistryError, ShapeError
 from registry.schema import Style
 
 
-def create(noun: str, plugin: Plugin, description: Description, target: Any, params: dict[str, Any]) -> Any:
-    """Create the Keras object of a plugin: `noun` is `"loss"` or `"regularizer"`."""
+def create(
+    noun: str,
+    plugin: Plugin,
+    description: Description,
+    target: Any,
+    parameters: dict[str, Any],
+    arguments: dict[str, Any],
+) -> Any:
+    """Create the Keras object of a plugin.
+
+    Arguments:
+        noun: `"loss"` or `"regularizer"`.
+        plugin: where it comes from.
+        description: what it is.
+        target: the plugin itself.
+        parameters: its parameters as a config has them.
+        arguments: the same as the target takes them, with plugins inside of it built.
+    """
     wrapper = {"loss": RegisteredLoss, "regularizer": RegisteredRegularizer}[noun]
-    return wrapper(plugin, _bind(plugin, description, target, params), params)
+    return wrapper(plugin, _bind(plugin, description, target, arguments), parameters)
 
 
 def _bind(plugin: Plugin, description: Description, target: Any, params: dict[str, Any]) -> Callable[..., Any]:
@@ -39,6 +56,29 @@ def _bind(plugin: Plugin, description: Description, target: Any, params: dict[st
             f"a {type(made).__name__}, not a function; is one of its parameters the data?"
         )
     return made
+
+
+def _call(plugin: Plugin, function: Callable[..., Any], *data: Any) -> Any:
+    """Call a plugin with the data; an error says whose it is and in which line."""
+    try:
+        value = function(*data)
+    except RegistryError:
+        raise
+    except Exception as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        where = f" ({frames[0].filename}:{frames[0].lineno}: {frames[0].line})" if frames else ""
+        message = str(error).strip().partition("\n")[0]
+        raise BrokenPluginError(
+            f"'{plugin.name}' of package {plugin.origin} raised {type(error).__name__}: {message}{where}"
+        ) from error
+    if callable(value) and not hasattr(value, "shape"):
+        raise BrokenPluginError(
+            f"'{plugin.name}' of package {plugin.origin} returned a function when it was called with the data: "
+            "are its first parameters the data, or is it a factory?"
+        )
+    if value is None:
+        raise BrokenPluginError(f"'{plugin.name}' of package {plugin.origin} returned None; is a `return` missing?")
+    return value
 
 
 def _show(noun: str, plugin: Plugin, params: dict[str, Any]) -> str:
@@ -77,6 +117,7 @@ class RegisteredLoss(keras.losses.Loss):
         return _show("loss", self.plugin, self.parameters)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the reduced loss: a scalar, unless the reduction is `"none"`."""
         if isinstance(self._function, keras.losses.Loss):
             self._function.reduction = self.reduction
             return self._function(y_true, y_pred, sample_weight=sample_weight)
@@ -96,12 +137,7 @@ class RegisteredLoss(keras.losses.Loss):
             return self._function.call(y_true, y_pred)
         if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
             y_true, y_pred = _same_rank(y_true, y_pred)
-        value = self._function(y_true, y_pred)
-        if callable(value) and not hasattr(value, "shape"):
-            raise BrokenPluginError(
-                f"'{self.plugin.name}' of package {self.plugin.origin} returned a function when it was called with "
-                "the data: name its first parameters y_true and y_pred only if they are the data"
-            )
+        value = _call(self.plugin, self._function, y_true, y_pred)
         if not keras.tree.is_nested(y_pred):
             self._refuse_broadcast(keras.ops.shape(value), keras.ops.shape(y_pred))
         return value
@@ -169,12 +205,7 @@ class RegisteredRegularizer(keras.regularizers.Regularizer):
         Raises:
             ShapeError: if the plugin returns anything but a scalar, which Keras would sum up silently.
         """
-        value = self._function(weights)
-        if callable(value) and not hasattr(value, "shape"):
-            raise BrokenPluginError(
-                f"'{self.plugin.name}' of package {self.plugin.origin} returned a function when it was called with "
-                "the weights: name its first parameter weights only if it is the weights"
-            )
+        value = _call(self.plugin, self._function, weights)
         if len(keras.ops.shape(value)):
             raise ShapeError(
                 f"regularizer '{self.plugin.name}' ({self.plugin.origin}) returned a value of shape "

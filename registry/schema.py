@@ -32,7 +32,7 @@ _SCALARS = {"float", "int", "bool", "str"}
 
 _TYPE_NAMES: dict[str, Any] = {
     name: getattr(typing, name)
-    for name in ("Any", "Dict", "List", "Literal", "Optional", "Sequence", "Tuple", "Union", "Mapping")
+    for name in ("Any", "Callable", "Dict", "List", "Literal", "Optional", "Sequence", "Tuple", "Union", "Mapping")
 } | {"typing": typing, "t": typing, "collections": collections}
 
 
@@ -54,7 +54,6 @@ class Parameter:
         default: its default, or `REQUIRED`.
 
     Example:
-
     >>> print(Parameter("r", float, 0.5))
     r: float = 0.5
     """
@@ -67,6 +66,11 @@ class Parameter:
     def required(self) -> bool:
         """Whether it must be given."""
         return self.default is REQUIRED
+
+    @property
+    def takes_plugins(self) -> bool:
+        """Whether its values are plugins themselves, by name: annotated as `Callable`, or as a `dict` of them."""
+        return _is_callable(self.type) or any(_is_callable(kind) for kind in typing.get_args(self.type)[1:])
 
     @property
     def type_name(self) -> str:
@@ -132,7 +136,7 @@ def _takes_data(outline: Outline, parameters: list[inspect.Parameter], data_argu
 
 
 def _type_of(annotation: Any, default: Any) -> Any:
-    if isinstance(annotation, str):
+    while isinstance(annotation, str):  # a quoted annotation may stand in a module that quotes them all
         try:
             # The text of an installed package's own annotation, never a config value; typing.get_type_hints does this.
             annotation = eval(annotation, {"__builtins__": _BUILTIN_TYPES}, _TYPE_NAMES)
@@ -140,7 +144,7 @@ def _type_of(annotation: Any, default: Any) -> Any:
             return Any
     if annotation is not inspect.Parameter.empty:
         return type(None) if annotation is None else annotation
-    if isinstance(default, bool) or isinstance(default, str):
+    if isinstance(default, (bool, str)):
         return type(default)
     # `gamma=2` in a signature means a number, not an integer.
     return float if isinstance(default, (int, float)) else Any
@@ -170,7 +174,6 @@ def check_parameters(
         ParameterError: on an unknown name, a missing required value, or a wrong type.
 
     Example:
-
     >>> check_parameters([Parameter("r", float, 0.5)], {"r": 1}, owner="loss 'mix'")
     {'r': 1.0}
     """
@@ -192,12 +195,16 @@ def check_parameters(
     return checked
 
 
+def _is_callable(kind: Any) -> bool:
+    return kind is collections.abc.Callable or typing.get_origin(kind) is collections.abc.Callable
+
+
 def _is_missing(value: Any) -> bool:
     return isinstance(value, str) and value == "???"
 
 
 def _check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> Any:
-    if not isinstance(value, (str, int, float, bool, type(None), list, tuple, dict)):
+    if parameter.takes_plugins or not isinstance(value, (str, int, float, bool, type(None), list, tuple, dict)):
         return value
     try:
         return msgspec.convert(value, parameter.type)

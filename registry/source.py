@@ -15,6 +15,7 @@ import sys
 import textwrap
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any
 
 # Decorators that leave the signature alone.
@@ -49,7 +50,6 @@ def outline_of_source(target: str) -> Outline | None:
     Returns `None` where the source cannot be found or does not settle the signature.
 
     Example:
-
     >>> outline = outline_of_source("textwrap:shorten")
     >>> str(outline.signature)
     '(text, width, **kwargs)'
@@ -116,8 +116,7 @@ def _parse(module: str) -> ast.Module | None:
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
     try:
-        with open(spec.origin, "rb") as file:
-            return ast.parse(file.read())
+        return ast.parse(Path(spec.origin).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None
 
@@ -203,7 +202,7 @@ def _signature(arguments: ast.arguments) -> inspect.Signature | None:
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
     defaults += arguments.defaults
-    kinds = [inspect.Parameter.POSITIONAL_ONLY] * len(arguments.posonlyargs)
+    kinds: list[Any] = [inspect.Parameter.POSITIONAL_ONLY] * len(arguments.posonlyargs)
     kinds += [inspect.Parameter.POSITIONAL_OR_KEYWORD] * len(arguments.args)
     rows: list[tuple[ast.arg, ast.expr | None, Any]] = list(zip(positional, defaults, kinds, strict=True))
     if arguments.vararg:

@@ -1,0 +1,120 @@
+"""What `create` returns, held against Keras and NumPy."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+import registry
+from registry import BrokenPluginError, ParameterError, Registry, ShapeError
+
+Y = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
+P = np.array([[0.1], [0.7], [0.4], [0.5]], np.float32)
+WEIGHTS = np.array([[1.0, -2.0], [0.5, 0.0]], np.float32)
+
+SCALED = [("with_parameters", {"scale": 2.0}), ("factory", {}), ("factory_of_partial", {"scale": 2.0})]
+SCALED += [("keras_class", {}), ("callable_class", {})]
+
+
+@pytest.mark.parametrize(("name", "params"), SCALED)
+def test_every_kind_of_loss_becomes_a_keras_loss(losses: Registry, name: str, params: dict[str, float]) -> None:
+    loss = losses.create(name, **params)
+    assert isinstance(loss, keras.losses.Loss)
+    assert float(loss(Y, P)) == pytest.approx(2 * np.mean((Y - P) ** 2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "params"), SCALED)
+def test_sample_weights_are_honoured(losses: Registry, name: str, params: dict[str, float]) -> None:
+    weights = np.array([1.0, 0.0, 2.0, 0.5], np.float32)
+    expected = np.sum(2 * ((Y - P) ** 2)[:, 0] * weights) / 4
+    assert float(losses.create(name, **params)(Y, P, sample_weight=weights)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["penalty", "penalty_factory", "keras_class", "callable_class"])
+def test_every_kind_of_regularizer_becomes_a_keras_regularizer(regularizers: Registry, name: str) -> None:
+    regularizer = regularizers.create(name, scale=2)
+    assert isinstance(regularizer, keras.regularizers.Regularizer)
+    assert float(regularizer(keras.ops.convert_to_tensor(WEIGHTS))) == pytest.approx(2 * np.abs(WEIGHTS).sum())
+
+
+def test_keras_trains_with_them_and_logs_their_names() -> None:
+    loss = registry.losses.create("mix", r=0.8)
+    regularizer = registry.regularizers.create("l2custom", r=0.5)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "sigmoid", kernel_regularizer=regularizer)])
+    model.compile("sgd", loss=loss, metrics=[loss])
+    history = model.fit(P, Y, verbose=0).history
+    assert set(history) == {"loss", "mix"}
+    kernel = model.layers[0].kernel
+    assert float(model.losses[0]) == pytest.approx(0.5 * float(np.sum(np.square(kernel))), rel=1e-6)
+
+
+def test_the_repr_says_what_it_is(losses: Registry) -> None:
+    assert repr(registry.losses.create("mix", r=0.8)) == "<loss lossreg/mix(r=0.8)>"
+    assert repr(registry.regularizers.create("l2custom")) == "<regularizer lossreg/l2custom()>"
+    assert repr(losses.create("pack-a/twin")) == "<loss pack-a/twin()>"
+    assert losses.create("pack-a/twin").name == "twin"
+
+
+def test_build_takes_a_config_node() -> None:
+    loss = registry.losses.build({"name": "mix", "r": 1})
+    bce = -np.mean(Y * np.log(P + 1e-6) + (1 - Y) * np.log(1 - P + 1e-6))
+    assert float(loss(Y, P)) == pytest.approx(bce, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_targets_without_a_trailing_axis_do_not_broadcast(shape: tuple[int, ...]) -> None:
+    loss = registry.losses.create("mse")
+    assert float(loss(Y.reshape(shape), P)) == pytest.approx(np.mean((Y - P) ** 2), rel=1e-6)
+
+
+def test_a_broadcasting_bug_is_an_error_that_names_the_package(losses: Registry) -> None:
+    with pytest.raises(ShapeError, match=r"'broadcasting' \(every-kind 1\.2\.3\).*\(4, 4\).*\(4, 1\)"):
+        losses.create("broadcasting")(Y, P)
+
+
+def test_a_penalty_that_is_no_scalar_is_an_error_that_names_the_package(regularizers: Registry) -> None:
+    with pytest.raises(ShapeError, match=r"'not_a_scalar' \(every-kind 1\.2\.3\).*\(2, 2\)"):
+        regularizers.create("not_a_scalar")(keras.ops.convert_to_tensor(WEIGHTS))
+
+
+def test_an_error_inside_a_plugin_names_the_package_and_the_line(losses: Registry) -> None:
+    with pytest.raises(
+        BrokenPluginError, match=r"'raises' of package every-kind 1\.2\.3 raised TypeError: this loss always"
+    ):
+        losses.create("raises")(Y, P)
+
+
+@pytest.mark.parametrize("name", ["shatter", "dependent", "constant", "gone"])
+def test_a_broken_plugin_names_its_package(losses: Registry, name: str) -> None:
+    with pytest.raises(BrokenPluginError, match=r"of package [a-z-]+ 1\.2\.3 cannot be used"):
+        losses.create(name)
+
+
+def test_a_factory_that_returns_no_function_is_an_error() -> None:
+    registry.losses.register("returns_three")(lambda r=3.0: r)
+    try:
+        with pytest.raises(BrokenPluginError, match="returned a float, not a function"):
+            registry.losses.create("returns_three")
+    finally:
+        registry.losses.unregister("returns_three")
+
+
+def test_a_missing_parameter_is_an_error_before_anything_is_called(losses: Registry) -> None:
+    with pytest.raises(ParameterError, match="needs a value for 'scale'"):
+        losses.create("with_parameters")
+
+
+@pytest.mark.parametrize("r", [0.8, 1])
+def test_the_config_makes_an_equal_object(r: float) -> None:
+    loss = registry.losses.create("mix", r=r)
+    again = type(loss).from_config(loss.get_config())
+    assert repr(again) == repr(loss)
+    assert float(again(Y, P)) == float(loss(Y, P))
+    regularizer = registry.regularizers.create("l2custom", r=r)
+    assert repr(type(regularizer).from_config(regularizer.get_config())) == repr(regularizer)
+
+
+def test_tensors_are_taken_for_numbers() -> None:
+    loss = registry.losses.create("mix", r=keras.ops.convert_to_tensor(0.8))
+    assert float(loss(Y, P)) == pytest.approx(float(registry.losses.create("mix", r=0.8)(Y, P)), rel=1e-6)

@@ -1,0 +1,260 @@
+"""`train.py` as a person runs it, and what it writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, Run
+from trainer.config import Config, Data, Model, Optimizer
+from trainer.fit import arrays, fit
+from trainer.model import build_model, model_seeds
+from trainer.report import evaluate, write_whole
+
+XOR = Data("xor", [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [[0.0], [1.0], [1.0], [0.0]])
+
+
+def config(**changes: Any) -> Config:
+    defaults: dict[str, Any] = {"epochs": 12, "batch_size": 4, "seed": 3, "jit_compile": False, "verbose": 0}
+    return Config(
+        data=XOR, model=Model("mlp", 4, "sigmoid", 0.1), optimizer=Optimizer("adam", 0.05), **(defaults | changes)
+    )
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def read_history(directory: Path) -> list[dict[str, str]]:
+    with (directory / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the README's command prints, and the directory that it fills; its path has spaces and Korean letters."""
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("a path with 한글")
+    command = [sys.executable, str(ROOT / "train.py"), "loss=mix", "loss.r=0.8", "reg=l2custom"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, env={**os.environ})
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout, only(folder, "outputs/*/*")
+
+
+class TestTheRun:
+    def test_it_solves_xor_and_says_so(self, finished: tuple[str, Path]) -> None:
+        stdout, directory = finished
+        last = stdout.strip().splitlines()[-1]
+        metrics = json.loads((directory / "metrics.json").read_text())
+        assert metrics["solved"] is True
+        assert last.startswith(f"xor solved: loss {metrics['loss']:.4f} after 500 epochs in {metrics['seconds']:.1f} s")
+        assert str(Path(*directory.parts[-3:])) in last
+
+    def test_it_shows_the_summary_the_progress_and_the_truth_table(self, finished: tuple[str, Path]) -> None:
+        stdout, directory = finished
+        metrics = json.loads((directory / "metrics.json").read_text())
+        assert "Total params: 17" in stdout
+        assert "epoch 500/500" in stdout
+        for x, y, y_hat, y_pred in zip(
+            ("0 0", "0 1", "1 0", "1 1"), "0110", metrics["y_hat"], metrics["y_pred"], strict=True
+        ):
+            cells = " │ ".join((x, y, f"{y_hat:.4f}", str(y_pred)))
+            assert cells in stdout
+
+    def test_the_metrics_are_those_of_the_saved_outputs(self, finished: tuple[str, Path]) -> None:
+        metrics = json.loads((finished[1] / "metrics.json").read_text())
+        y, p = np.array([0.0, 1.0, 1.0, 0.0]), np.array(metrics["y_hat"])
+        bce = -np.mean(y * np.log(p + 1e-6) + (1 - y) * np.log(1 - p + 1e-6))
+        assert metrics["loss"] == pytest.approx(0.8 * bce + 0.2 * np.mean((y - p) ** 2), rel=1e-5)
+        assert metrics["brier"] == pytest.approx(np.mean((y - p) ** 2), rel=1e-5)
+        assert metrics["y_pred"] == [0, 1, 1, 0]
+        assert (metrics["accuracy"], metrics["epochs_run"]) == (1.0, 500)
+        assert list(metrics) == [
+            *("solved", "accuracy", "loss", "penalty", "brier", "y_hat", "y_pred", "epochs_run", "seconds")
+        ]
+
+    def test_the_model_is_saved_with_its_weights(self, finished: tuple[str, Path]) -> None:
+        import registry.objects  # noqa: F401
+
+        metrics = json.loads((finished[1] / "metrics.json").read_text())
+        model = keras.models.load_model(finished[1] / "model.keras")
+        y_hat = keras.ops.convert_to_numpy(model(np.array(XOR.inputs, np.float32)))
+        assert y_hat.ravel().tolist() == pytest.approx(metrics["y_hat"], abs=1e-7)
+        kernel = model.get_layer("hidden").kernel.numpy()
+        assert metrics["penalty"] == pytest.approx(0.0001 * np.sum(kernel**2), rel=1e-5)
+        assert repr(model.loss) == "<loss lossreg/mix(r=0.8)>"
+
+    def test_the_history_has_one_row_per_epoch(self, finished: tuple[str, Path]) -> None:
+        rows = read_history(finished[1])
+        assert [int(row["epoch"]) for row in rows] == list(range(1, 501))
+        assert all(math.isfinite(float(row["loss"])) for row in rows)
+
+    def test_the_picture_is_one(self, finished: tuple[str, Path]) -> None:
+        from matplotlib.image import imread
+
+        picture = imread(finished[1] / "report.png")
+        assert picture.shape[:2] == (400, 1000)
+        assert np.unique(picture.reshape(-1, picture.shape[2]), axis=0).shape[0] > 100  # a surface, not a blank
+
+    def test_nothing_else_is_left(self, finished: tuple[str, Path]) -> None:
+        names = sorted(path.name for path in finished[1].iterdir())
+        assert names == [".hydra", "history.csv", "metrics.json", "model.keras", "report.png", "train.log"]
+
+    def test_the_same_command_gives_the_same_numbers_and_verbose_0_is_silent(
+        self, finished: tuple[str, Path], run: Run, tmp_path: Path
+    ) -> None:
+        result = run("loss=mix", "loss.r=0.8", "reg=l2custom", "verbose=0")
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+        again = only(tmp_path, "outputs/*/*")
+        assert (again / "history.csv").read_text() == (finished[1] / "history.csv").read_text()
+        first, second = (json.loads((folder / "metrics.json").read_text()) for folder in (finished[1], again))
+        assert first | {"seconds": 0} == second | {"seconds": 0}
+
+
+@pytest.mark.parametrize(("batch_size", "optimizer"), [(4, "adam"), (2, "adam"), (3, "sgd"), (100, "rmsprop")])
+def test_the_fit_is_keras_s_own_to_the_bit(batch_size: int, optimizer: str) -> None:
+    settings = config(batch_size=batch_size)
+    settings.optimizer = Optimizer(optimizer, 0.05)
+    ours = build_model(settings, keras.losses.BinaryCrossentropy(), keras.regularizers.L2(0.01))
+    history = fit(ours, settings)
+
+    hidden_seed, output_seed, dropout_seed = model_seeds(3)
+    glorot = keras.initializers.GlorotUniform
+    regularizer = keras.regularizers.L2(0.01)
+    plain = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(4, "sigmoid", kernel_initializer=glorot(hidden_seed), kernel_regularizer=regularizer),
+            keras.layers.Dropout(0.1, seed=dropout_seed),
+            keras.layers.Dense(1, "sigmoid", kernel_initializer=glorot(output_seed)),
+        ]
+    )
+    plain.compile(
+        keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": 0.05}}), "binary_crossentropy"
+    )
+    expected = plain.fit(*arrays(settings), batch_size=min(4, batch_size), epochs=12, shuffle=False, verbose=0).history
+
+    assert history.tolist() == pytest.approx(expected["loss"], rel=1e-6)
+    for weights, reference in zip(ours.get_weights(), plain.get_weights(), strict=True):
+        assert weights.tolist() == reference.tolist()
+
+
+def test_seeds_differ_and_are_reproducible() -> None:
+    def weights(seed: int) -> list[float]:
+        model = build_model(config(seed=seed), keras.losses.MeanSquaredError(), keras.regularizers.L2(0))
+        return np.concatenate([w.ravel() for w in model.get_weights()]).tolist()
+
+    assert weights(0) == weights(0)
+    assert weights(0) != weights(1)
+    assert len({seed for n in range(100) for seed in model_seeds(n)}) == 300
+
+
+def test_jit_compile_trains_too() -> None:
+    settings = config(jit_compile=True)
+    model = build_model(settings, keras.losses.MeanSquaredError(), keras.regularizers.L2(0.0))
+    history = fit(model, settings)
+    metrics = evaluate(model, settings, epochs_run=12, seconds=0)
+    assert np.isfinite(history).all()
+    assert metrics.brier == pytest.approx(metrics.loss, rel=1e-6)
+
+
+def test_a_file_that_could_not_be_written_does_not_appear(tmp_path: Path) -> None:
+    def write(path: Path) -> None:
+        path.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(tmp_path / "metrics.json", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_becomes_nan_stops_the_run_and_leaves_the_history(run: Run, packages: Path, tmp_path: Path) -> None:
+    result = run("loss=becomes_nan", "epochs=100", path=(packages,))
+    assert result.returncode == 1
+    directory = only(tmp_path, "outputs/*/*")
+    rows = read_history(directory)
+    assert rows
+    assert not math.isfinite(float(rows[-1]["loss"]))
+    assert all(math.isfinite(float(row["loss"])) for row in rows[:-1])
+    assert f"The loss became {float(rows[-1]['loss'])} at epoch {len(rows)}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (directory / "metrics.json").exists()
+
+
+def test_a_third_party_plugin_is_an_option_after_installing_it(run: Run, packages: Path, tmp_path: Path) -> None:
+    result = run("loss=focal", "loss.gamma=3", "reg=hoyer", "epochs=3", "verbose=0", path=(packages,))
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((only(tmp_path, "outputs/*/*") / "metrics.json").read_text())
+    y, p = np.array([0.0, 1.0, 1.0, 0.0]), np.array(metrics["y_hat"])
+    focal = -np.mean(y * (1 - p) ** 3 * np.log(p) + (1 - y) * p**3 * np.log(1 - p))
+    assert metrics["loss"] == pytest.approx(focal, rel=1e-4)
+    assert metrics["penalty"] > 0
+
+
+MISTAKES = [
+    ("loss=mxi", "loss=mxi: There is no loss 'mxi'. Did you mean 'mix'?", "lossreg 0.1.0: "),
+    ("reg=l2costum", "Did you mean 'l2custom'?", "lossreg 0.1.0: "),
+    (
+        "loss=focal loss.gamma=abc",
+        "loss.gamma: loss 'focal' (focal-hoyer 1.0.0) takes float for 'gamma', not 'abc'",
+        "",
+    ),
+    ("loss=focal loss.gama=3", "loss.gama: loss 'focal' (focal-hoyer 1.0.0) has no parameter 'gama'.", "'gamma'?"),
+    ("loss=focal +loss.gama=3", "loss.gama: loss 'focal' (focal-hoyer 1.0.0) has no parameter 'gama'.", "'gamma'?"),
+    ("loss=mix loss.r=abc", "loss.r: loss 'mix' (lossreg 0.1.0) takes float for 'r', not 'abc'", ""),
+    ("loss=with_parameters", "loss.scale: loss 'with_parameters' (every-kind 1.2.3) needs a value for 'scale'", ""),
+    ("loss=twin", "Several packages register a loss 'twin'. Say which one: 'pack-a/twin' or 'pack-b/twin'", ""),
+    ("loss=shatter", "'shatter' of package broken-pack 1.2.3 cannot be used", "RuntimeError: the plugin fell over"),
+    ("loss=dependent", "'dependent' of package dependent 1.2.3 cannot be used", "a_package_that_is_not_installed"),
+    ("loss.name=os.system", "There is no loss 'os.system'", ""),
+    ("loss.name=plugins.losses:mix", "There is no loss 'plugins.losses:mix'", ""),
+    ("+loss._target_=os.system", "loss._target_: loss 'bce' (lossreg 0.1.0) has no parameter '_target_'", ""),
+    ("loss=mix loss.r={_target_:os.system}", "loss.r: loss 'mix' (lossreg 0.1.0) takes float for 'r'", ""),
+    ("loss=null", "Config group override must be a string or a list", ""),
+    ("epohcs=3", "epohcs: there is no such config key. Did you mean 'epochs'?", ""),
+    ("epochs=abc", "Value 'abc' of type 'str' could not be converted to Integer", ""),
+    ("model.dropout=1", "model.dropout: 1.0 is not accepted; it must be in [0, 1)", ""),
+    ("optimizer=adma", "optimizer=adma: there is no such option. Did you mean 'adam'?", "sgd"),
+    ("loss=[", "no viable alternative at input '['", ""),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message", "more"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])
+def test_a_mistake_is_one_short_message(
+    overrides: str, message: str, more: str, run: Run, packages: Path, no_tensorflow: Path
+) -> None:
+    result = run(*overrides.split(), path=(no_tensorflow, packages))
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert more in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "TensorFlow was imported" not in result.stderr
+    assert len(result.stderr.splitlines()) < 20
+    assert result.stdout == ""
+
+
+def test_the_traceback_is_there_for_those_who_ask(run: Run) -> None:
+    result = run("loss=mxi", HYDRA_FULL_ERROR="1")
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+
+
+def test_a_directory_that_cannot_be_written_is_one_short_message(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "outputs").write_text("a file, where Hydra wants a folder")
+    result = run("epochs=1", "verbose=0")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    shutil.rmtree(tmp_path, ignore_errors=True)

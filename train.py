@@ -1,0 +1,62 @@
+"""Losses and regularizers by name on XOR: compose → resolve → build → fit → report.
+
+python train.py loss=mix loss.r=0.8 reg=l2custom
+python train.py --multirun loss=bce,mse,mix reg=none,l2custom
+python train.py --help
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+import registry
+from hydra_plugins.lossreg.app import run
+from trainer.config import read_config
+from trainer.errors import ConfigError, DivergedError
+from trainer.startup import quiet_startup
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> float:
+    """Train one model, and return the number that a sweeper minimises."""
+    started = time.perf_counter()
+    directory = Path(HydraConfig.get().runtime.output_dir)
+
+    # Whatever can be refused is refused before TensorFlow is imported.
+    registry.losses.check(cfg.loss, key="loss")
+    registry.regularizers.check(cfg.reg, key="reg")
+    config = read_config(cfg)
+
+    with quiet_startup():
+        loss = registry.losses.build(cfg.loss, key="loss")
+        regularizer = registry.regularizers.build(cfg.reg, key="reg")
+
+    from trainer.fit import fit, raise_if_diverged
+    from trainer.model import build_model
+    from trainer.plots import plot_report
+    from trainer.report import evaluate, show, write_history, write_metrics, write_model, write_whole
+
+    model = build_model(config, loss, regularizer)
+    if config.verbose:
+        model.summary()
+    history = fit(model, config)
+    write_history(history, directory)
+    raise_if_diverged(history)
+
+    metrics = evaluate(model, config, epochs_run=len(history), seconds=time.perf_counter() - started)
+    figure = plot_report(model, history, config, title=" ".join(HydraConfig.get().overrides.task))
+    write_whole(directory / "report.png", figure.savefig)
+    write_model(model, directory)
+    write_metrics(metrics, directory)
+    if config.verbose:
+        show(metrics, config, directory)
+    return float(getattr(metrics, config.objective))
+
+
+if __name__ == "__main__":
+    run(main, ConfigError, DivergedError)
