@@ -16,9 +16,9 @@ from omegaconf import DictConfig
 
 import registry
 from hydra_plugins.lossreg.app import run
+from registry.startup import quiet_startup
 from trainer.config import read_config
 from trainer.errors import ConfigError, DivergedError
-from trainer.startup import quiet_startup
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from typing import Any
 
 from registry.errors import ParameterError, RegistryError
+from registry.startup import quiet_startup
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +49,10 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _results(args: argparse.Namespace) -> list[Any]:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from registry import contract
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of many small programs, which checks are
+    with quiet_startup():
+        from registry import contract, objects  # noqa: F401  TensorFlow is loaded here
     from registry.contract import fresh
     from registry.contract.domains import DOMAINS
 

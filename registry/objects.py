@@ -94,9 +94,9 @@ def _config(plugin: Plugin, params: dict[str, Any]) -> dict[str, Any]:
 class RegisteredLoss(keras.losses.Loss):
     """A registered loss, as Keras takes it.
 
-    A plugin that is itself a `keras.losses.Loss` is called as it is, its own reduction included. Any other is handed
-    `y_true` and `y_pred` of the same rank, as Keras does for its own functions; what it returns per sample is
-    weighted by `sample_weight` and averaged.
+    The plugin is handed `y_true` and `y_pred` of the same rank, as Keras does for its own functions; what it returns
+    per sample is weighted by `sample_weight` and reduced: averaged, or as a plugin that is a `keras.losses.Loss` says.
+    A `keras.losses.Loss` with a `__call__` of its own does all of this itself.
 
     Arguments:
         plugin: where the loss comes from.
@@ -104,21 +104,22 @@ class RegisteredLoss(keras.losses.Loss):
         parameters: what the function was made with.
     """
 
-    def __init__(self, plugin: Plugin, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
-        if isinstance(function, keras.losses.Loss):
+    def __init__(self, plugin: Plugin, function: Any, parameters: dict[str, Any]) -> None:
+        self._is_keras_loss = isinstance(function, keras.losses.Loss)
+        if self._is_keras_loss:
             super().__init__(name=plugin.name, reduction=function.reduction, dtype=function.dtype)
         else:
             super().__init__(name=plugin.name)
         self.plugin = plugin
         self.parameters = parameters
-        self._function = function
+        self._function: Any = function
 
     def __repr__(self) -> str:
         return _show("loss", self.plugin, self.parameters)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the reduced loss: a scalar, unless the reduction is `"none"`."""
-        if isinstance(self._function, keras.losses.Loss):
+        if self._is_keras_loss and type(self._function).__call__ is not keras.losses.Loss.__call__:
             self._function.reduction = self.reduction
             return self._function(y_true, y_pred, sample_weight=sample_weight)
         return super().__call__(y_true, y_pred, sample_weight=sample_weight)
@@ -133,11 +134,10 @@ class RegisteredLoss(keras.losses.Loss):
         Raises:
             ShapeError: if the result has an axis that the predictions do not have: a broadcasting bug.
         """
-        if isinstance(self._function, keras.losses.Loss):
-            return self._function.call(y_true, y_pred)
+        function = self._function.call if self._is_keras_loss else self._function
         if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
             y_true, y_pred = _same_rank(y_true, y_pred)
-        value = _call(self.plugin, self._function, y_true, y_pred)
+        value = _call(self.plugin, function, y_true, y_pred)
         if not keras.tree.is_nested(y_pred):
             self._refuse_broadcast(keras.ops.shape(value), keras.ops.shape(y_pred))
         return value

@@ -53,6 +53,9 @@ CHECKS: dict[str, dict[str, Check]] = {"loss": losses.CHECKS, "regularizer": reg
 """The checks by kind and name, in the order in which they run; the first docstring line says what each holds."""
 
 
+_TERMS = {"loss": "mean_squared_error", "regularizer": "l2custom"}
+
+
 def check(
     target: str | Callable[..., Any],
     /,
@@ -97,8 +100,8 @@ def check(
 def check_all(*, kind: str | None = None) -> Iterator[Result]:
     """Hold every registered plugin to the contract, with its default parameters.
 
-    A parameter without a default is given 0.5 where a number fits; where it does not, the plugin is skipped with the
-    reason. A plugin that cannot be imported is a fault.
+    A parameter without a default is given 0.5 where a number fits, and a simple plugin where plugins are composed;
+    where neither fits, the plugin is skipped with the reason. A plugin that cannot be imported is a fault.
 
     Arguments:
         kind: `"loss"` or `"regularizer"`; both if left out.
@@ -112,8 +115,9 @@ def check_all(*, kind: str | None = None) -> Iterator[Result]:
         first = next(iter(CHECKS[kind_]))
         for name in registry_.names():
             try:
-                required = [p.name for p in registry_.describe(name).parameters if p.required]
-                params: dict[str, Any] = dict.fromkeys(required, 0.5)
+                required = [p for p in registry_.describe(name).parameters if p.required]
+                term = {"term": {"name": _TERMS[kind_]}}
+                params: dict[str, Any] = {p.name: term if p.takes_plugins else 0.5 for p in required}
                 yield from check(name, kind=kind_, **params)
             except ParameterError as error:
                 yield Result(name, kind_, first, Verdict.SKIP, str(error), f"Run: check {name} <parameter>=<value>")

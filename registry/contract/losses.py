@@ -169,7 +169,9 @@ def ranks(subject: Subject) -> str:
     alone = ""
     for label, arrays in pairs.items():
         try:
-            through = to_numpy(subject.object.call(*tensors(arrays)))
+            # The registry makes ranks equal before it calls anything, Keras only before it calls a function.
+            judged = subject.function if subject.is_keras_class else subject.object.call
+            through = call(judged, *arrays)
         except Exception:
             seen.append(f"{label} is refused")
         else:
@@ -180,7 +182,6 @@ def ranks(subject: Subject) -> str:
             if not _agrees(through, expected):
                 raise Fault(f"{label}: every target is compared with every prediction, silently", advice)
             seen.append(f"{label} is the same")
-        # Keras and the registry make ranks equal before they call a function, but not before a class.
         try:
             direct = call(subject.function, *arrays)
         except Exception:
