@@ -18,10 +18,26 @@ from registry.models import create_again
 from registry.schema import Style
 
 
-def create(noun: str, plugin: Plugin, description: Description, target: Any, params: dict[str, Any]) -> Any:
-    """Create the Keras object of a plugin: `noun` is `"loss"` or `"regularizer"`."""
+def create(
+    noun: str,
+    plugin: Plugin,
+    description: Description,
+    target: Any,
+    parameters: dict[str, Any],
+    arguments: dict[str, Any],
+) -> Any:
+    """Create the Keras object of a plugin.
+
+    Arguments:
+        noun: `"loss"` or `"regularizer"`.
+        plugin: where it comes from.
+        description: what it is.
+        target: the plugin itself.
+        parameters: its parameters as a config has them.
+        arguments: the same as the target takes them, with plugins inside of it built.
+    """
     wrapper = {"loss": RegisteredLoss, "regularizer": RegisteredRegularizer}[noun]
-    return wrapper(plugin, _bind(plugin, description, target, params), params)
+    return wrapper(plugin, _bind(plugin, description, target, arguments), parameters)
 
 
 def _bind(plugin: Plugin, description: Description, target: Any, params: dict[str, Any]) -> Callable[..., Any]:
