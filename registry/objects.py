@@ -173,7 +173,10 @@ def _same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """Add or remove a trailing axis of one where the ranks differ by one, so that `(n,)` meets `(n, 1)` elementwise."""
     true_rank, pred_rank = len(y_true.shape), len(y_pred.shape)
     if true_rank == pred_rank + 1 and y_true.shape[-1] == 1:
-        y_true = keras.ops.squeeze(y_true, axis=-1)
+        if pred_rank == 1:  # the last axis of (n,) is the batch, over which no loss may reduce
+            y_pred = keras.ops.expand_dims(y_pred, axis=-1)
+        else:
+            y_true = keras.ops.squeeze(y_true, axis=-1)
     elif pred_rank == true_rank + 1 and y_pred.shape[-1] == 1:
         y_true = keras.ops.expand_dims(y_true, axis=-1)
     return y_true, y_pred
