@@ -115,6 +115,8 @@ def _find_again(registry_: Registry, config: Mapping[str, Any], path: Path | Non
     name, noun = config["plugin"], registry_.kind.noun
     if registry_.matches(name):
         registry_.find(name)
+        for inner in _inner_nodes(registry_, config):
+            _find_again(registry_, inner, path)
         return
     where = f"{path}: the" if path else "The"
     distribution, _, bare = name.rpartition("/")
@@ -128,6 +130,16 @@ def _find_again(registry_: Registry, config: Mapping[str, Any], path: Path | Non
     except metadata.PackageNotFoundError:
         found = "which is not installed"
     raise UnknownNameError(f"{where} {noun} '{bare}' comes from package {_origin(config)}, {found}.")
+
+
+def _inner_nodes(registry_: Registry, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the plugins inside of a plugin, the terms of a sum, as `get_config` would record them."""
+    for parameter in registry_.describe(config["plugin"]).parameters:
+        terms = config["parameters"].get(parameter.name)
+        if parameter.takes_plugins and isinstance(terms, dict):
+            for node in [terms] if "name" in terms else terms.values():
+                if isinstance(node, dict) and isinstance(node.get("name"), str):
+                    yield {"plugin": node["name"], "parameters": node}
 
 
 def _origin(config: Mapping[str, Any]) -> str:

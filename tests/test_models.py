@@ -52,6 +52,12 @@ PAIRS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
     ("every-kind/callable_class", {"scale": 0.7}, "hoyer", {"scale": 0.01}),
     ("focal", {"gamma": 3}, "hoyer", {}),
     ("pack-b/twin", {"own": "c"}, "l2", {}),
+    (
+        "weighted",
+        {"terms": {"a": {"name": "focal", "gamma": 3}, "b": {"name": "mix", "r": 0.8}}, "weights": {"a": 0.3}},
+        "weighted",
+        {"terms": {"a": {"name": "weighted", "terms": {"b": {"name": "hoyer", "scale": 0.01}}}}},
+    ),
 ]
 
 LOAD = """
@@ -231,6 +237,16 @@ def test_a_package_that_is_not_installed_is_named(saved: Path) -> None:
         registry.load_model(saved)
     with pytest.raises(UnknownNameError, match=expected.replace("the", "The", 1)):
         keras.models.load_model(saved)
+
+
+def test_a_package_of_a_term_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    compiled(registry.losses.create("weighted", terms={"a": {"name": "mix", "r": 0.8}})).save(path)
+    edit(path, lambda config: loss_node(config)["config"]["parameters"]["terms"]["a"].update(name="shop-window/mix"))
+    with pytest.raises(
+        UnknownNameError, match=r"the loss 'mix' comes from package shop-window, which is not installed"
+    ):
+        registry.load_model(path)
 
 
 def test_a_plugin_that_its_package_no_longer_has_is_named(saved: Path) -> None:
