@@ -97,8 +97,15 @@ def start() -> _Process:
     """Start the fresh process, if it is not running; it imports Keras while this one does other work."""
     if not _running:
         _running.append(_Process())
-        atexit.register(_running[0].stop)
+        atexit.register(stop)
     return _running[0]
+
+
+def stop() -> None:
+    """End the fresh process, if it is running; the next one sees what was installed since."""
+    atexit.unregister(stop)
+    while _running:
+        _running.pop().stop()
 
 
 def _answer(request: dict[str, str]) -> dict[str, Any]:

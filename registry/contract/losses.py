@@ -111,25 +111,24 @@ def batch_size(subject: Subject) -> str:
 
 def _same_in_batch(subject: Subject, n: int, d: int) -> bool:
     advice = "Divide by nothing that depends on the batch: reduce over the last axis only."
-    for seed in (4, 5):
-        y_true, y_pred = subject.batch(seed, n, d)
-        together = call(subject.function, y_true, y_pred)
-        if together.ndim == 0:
-            twice = call(subject.function, np.concatenate([y_true, y_true]), np.concatenate([y_pred, y_pred]))
-            if not close(twice, together, 1e-3):
-                raise Fault(
-                    f"a batch of {n} samples gives {together:.6g}, with every sample twice {twice:.6g}",
-                    "Take the mean over the batch, not the sum.",
-                )
-            continue
-        for i in range(n):
-            alone = call(subject.function, y_true[i : i + 1], y_pred[i : i + 1])
-            if alone.shape[1:] != together.shape[1:] or not close(together[i : i + 1], alone, 1e-3):
-                raise Fault(
-                    f"a sample has the value {alone.mean():.6g} alone and {together[i : i + 1].mean():.6g} "
-                    f"in a batch of {n}",
-                    advice,
-                )
+    y_true, y_pred = subject.batch(4, n, d)
+    together = call(subject.function, y_true, y_pred)
+    if together.ndim == 0:
+        twice = call(subject.function, np.concatenate([y_true, y_true]), np.concatenate([y_pred, y_pred]))
+        if not close(twice, together, 1e-3):
+            raise Fault(
+                f"a batch of {n} samples gives {together:.6g}, with every sample twice {twice:.6g}",
+                "Take the mean over the batch, not the sum.",
+            )
+        return True
+    for i in range(n):
+        alone = call(subject.function, y_true[i : i + 1], y_pred[i : i + 1])
+        if alone.shape[1:] != together.shape[1:] or not close(together[i : i + 1], alone, 1e-3):
+            raise Fault(
+                f"a sample has the value {alone.mean():.6g} alone and {together[i : i + 1].mean():.6g} in a batch "
+                f"of {n}",
+                advice,
+            )
     return True
 
 
@@ -174,6 +173,10 @@ def ranks(subject: Subject) -> str:
         except Exception:
             seen.append(f"{label} is refused")
         else:
+            # Predictions (n,) leave no axis but the batch to reduce over: one value is no broadcast.
+            if through.ndim == 0 < expected.ndim:
+                seen.append(f"{label} is reduced over the batch")
+                continue
             if not _agrees(through, expected):
                 raise Fault(f"{label}: every target is compared with every prediction, silently", advice)
             seen.append(f"{label} is the same")
@@ -190,9 +193,7 @@ def ranks(subject: Subject) -> str:
 def _agrees(value: Array, expected: Array) -> bool:
     if value.size == expected.size:
         return close(value.ravel(), expected.ravel(), 1e-3)
-    return value.ndim == 0 and any(
-        close(value, reduce(expected), 1e-3) for reduce in (np.mean, np.sum)
-    )
+    return value.ndim == 0 and any(close(value, reduce(expected), 1e-3) for reduce in (np.mean, np.sum))
 
 
 def finite(subject: Subject) -> str:
@@ -201,7 +202,8 @@ def finite(subject: Subject) -> str:
     checked = 0
     for d in subject.sizes:
         ordinary = subject.batch(8, max(7, subject.domain.batch), d)
-        for label, arrays in [("ordinary data", ordinary)] + [(c.label, (c.y_true, c.y_pred)) for c in subject.domain.edges(d)]:
+        cases = [(case.label, (case.y_true, case.y_pred)) for case in subject.domain.edges(d)]
+        for label, arrays in [("ordinary data", ordinary), *cases]:
             value, slope = differentiate(subject.function, *arrays)
             for what, found in (("value", value), ("gradient", slope)):
                 if not np.isfinite(found).all():
@@ -224,15 +226,28 @@ def gradient(subject: Subject) -> str:
     n = max(4, subject.domain.batch)
     inputs = [subject.batch(seed, n, d) for d in subject.sizes for seed in (9, 10)]
     seen = shared.gradient(subject, inputs)
-    if 1 in subject.sizes and subject.domain.elementwise:
-        for y, p in subject.domain.wrong:
-            slope = differentiate(subject.function, np.full((1, 1), y), np.full((1, 1), p))[1]
-            if not np.any(slope) and not subject.memory.get("constant"):
-                raise Fault(
-                    f"the gradient is 0 at y = {y:g}, p = {p:g}: so wrong a prediction can never be corrected",
-                    "Clip less, or add the epsilon inside the logarithm instead of clipping.",
-                )
+    if subject.domain.wrong and 1 in subject.sizes:
+        _corrects_the_wrong(subject)
     return seen
+
+
+def _corrects_the_wrong(subject: Subject) -> None:
+    y_true, y_pred = (np.array(column)[:, None] for column in zip(*subject.domain.wrong, strict=True))
+    ideal = subject.domain.ideal(y_true, 1) if subject.domain.ideal else y_pred
+    slopes = differentiate(subject.function, y_true, y_pred)[1]
+    for i, slope in enumerate(slopes.ravel()):
+        row = slice(i, i + 1)
+        # Where the value does not tell wrong from right either, as in an overlap with no target, nothing is cut off.
+        if (
+            slope == 0
+            and call(subject.function, y_true[row], y_pred[row]).mean()
+            != call(subject.function, y_true[row], ideal[row]).mean()
+        ):
+            raise Fault(
+                f"the gradient is 0 at y = {y_true[i, 0]:g}, p = {y_pred[i, 0]:g}: so wrong a prediction can never be "
+                "corrected",
+                "Clip less, or add the epsilon inside the logarithm instead of clipping.",
+            )
 
 
 def minimum(subject: Subject) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from registry.contract import shared
 from registry.contract.report import Fault, Skip
 from registry.contract.shared import Check, require_repeatable
-from registry.contract.subject import WEIGHT_SHAPES, Subject, call, close, differentiate, one_line, own, weights
+from registry.contract.subject import WEIGHT_SHAPES, Subject, call, differentiate, one_line, own, weights
 
 _ZERO = re.compile(
     r"\b(zero|all-zero|null)\s+(weights?|matri\w+|tensors?|kernels?|vectors?)|\b(weights?|kernels?|w)\s*"
@@ -153,7 +153,8 @@ def scale(subject: Subject) -> str:
         size = max(abs(one), abs(two), abs(three))
         if abs(three - two - rise) > 1e-3 * size:
             raise Fault(
-                f"{name} = {step:g}, {2 * step:g}, {3 * step:g} gives {one:.6g}, {two:.6g}, {three:.6g}: no straight line",
+                f"{name} = {step:g}, {2 * step:g}, {3 * step:g} gives {one:.6g}, {two:.6g}, {three:.6g}, no straight "
+                "line",
                 f"Multiply the penalty by {name}.",
             )
         if len(names) == 1 and abs(two - 2 * one) > 1e-3 * size:
@@ -161,9 +162,7 @@ def scale(subject: Subject) -> str:
                 f"twice the {name} makes {two:.6g} of {one:.6g}, not twice as much", f"Multiply all of it by {name}."
             )
         if len(names) == 1 and rise < 0:
-            raise Fault(
-                f"a larger {name} lowers the penalty from {one:.6g} to {two:.6g}", "Look for a flipped sign."
-            )
+            raise Fault(f"a larger {name} lowers the penalty from {one:.6g} to {two:.6g}", "Look for a flipped sign.")
     return f"{', '.join(names)}: the penalty grows in proportion"
 
 

@@ -33,6 +33,7 @@ from registry.contract.subject import (
 
 Check = Callable[[Subject], str]
 
+
 def require_repeatable(subject: Subject) -> None:
     """Skip a check that compares values, if the plugin does not give the same value twice."""
     try:
@@ -57,7 +58,7 @@ def _repeatable(subject: Subject) -> str:
     function = subject.function
     first, *others = _inputs(subject)
     value, gradient = differentiate(function, *first)
-    calls = 20
+    calls = 10
     for i in range(calls):
         call(function, *others[i % len(others)])
         again, gradient_again = differentiate(function, *first)
@@ -103,10 +104,8 @@ def gradient(subject: Subject, inputs: list[tuple[Array, ...]]) -> str:
     dtype = _differencing_dtype(function, inputs[0])
     moved = False
     checked = 0
-    shape, at = None, None
+    evaluate: dict[tuple[int, ...], Callable[..., tuple[Array, Array]]] = {}
     for seed, arrays in enumerate(inputs):
-        if at is None or shape != arrays[-1].shape:
-            shape, at = arrays[-1].shape, differentiator(function, *arrays, dtype=dtype)
         value, slope = differentiate(function, *arrays, dtype=dtype)
         if not slope.size:
             _no_gradient(subject, function, arrays)
@@ -114,13 +113,16 @@ def gradient(subject: Subject, inputs: list[tuple[Array, ...]]) -> str:
         if not np.isfinite(slope).all() or not np.isfinite(value).all():
             raise Skip("not finite on ordinary data; see the check 'finite'")
         moved = moved or bool(np.any(slope))
-        checked += _compare_differences(at, arrays, slope, dtype, seed)
+        shape = np.shape(arrays[-1])
+        if shape not in evaluate:
+            evaluate[shape] = differentiator(function, *arrays, dtype=dtype)
+        checked += _compare_differences(evaluate[shape], arrays, slope, dtype, seed)
     if not moved and _depends(subject, inputs):
         raise Fault(
             "the gradient is zero everywhere, but the value changes",
             "Something cuts it off: round, sign, argmax, a comparison or a clip. Use a smooth stand-in.",
         )
-    _find_jump(differentiator(function, *inputs[0], dtype=dtype), inputs[0], inputs[1], dtype)
+    _find_jump(evaluate[np.shape(inputs[0][-1])], inputs[0], inputs[1], dtype)
     return f"equals finite differences in {dtype} at {checked} points, and explains the value along a line"
 
 
@@ -255,7 +257,9 @@ def dtypes(subject: Subject, arrays: tuple[Array, ...], scalar_labels: bool = Fa
                 "Keep intermediate results small, or compute in float32 and cast the result back.",
             )
         # float16 cannot hold the usual epsilon of 1e-7; Keras's own losses overflow there too.
-        if dtype != "float16" and slope_here is not None and slope.size and not np.isfinite(to_numpy(slope_here)).all():
+        if dtype == "float16" or slope_here is None or not np.isfinite(slope).all():
+            continue
+        if not np.isfinite(to_numpy(slope_here)).all():
             raise Fault(
                 f"{dtype}: the gradient is not finite on ordinary data",
                 "Guard with an epsilon that the dtype can hold.",
@@ -299,7 +303,8 @@ def compiled(subject: Subject, arrays: tuple[Array, ...]) -> str:
         if len(outputs) != len(expected):
             raise Fault(f"{mode}: there is no gradient, eagerly there is", "Use keras.ops on tensors throughout.")
         for what, a, b in zip(("value", "gradient"), outputs, expected, strict=False):
-            if not close(a, b, 1e-3):
+            # What is nothing but rounding, next to the value, may be rounded otherwise.
+            if not close(a, b, 1e-3) and np.abs(a - b).max(initial=0) > 1e-6 * np.abs(value).max(initial=0):
                 raise Fault(
                     f"{mode}: the {what} is {a.ravel()[0]:.6g}, eagerly {b.ravel()[0]:.6g}",
                     "Do not ask whether TensorFlow runs eagerly, and keep no Python state.",
@@ -324,7 +329,9 @@ def parameters(subject: Subject) -> str:
     untried = [parameter.name for parameter in subject.parameters if parameter.name not in effects]
     if not effects:
         raise Skip(f"no other value could be found for {', '.join(untried)}")
-    return f"{', '.join(effects)}: changes show" + (f"; no other value found for {', '.join(untried)}" if untried else "")
+    return f"{', '.join(effects)}: changes show" + (
+        f"; no other value found for {', '.join(untried)}" if untried else ""
+    )
 
 
 def tensor_parameters(subject: Subject, arrays: tuple[Array, ...]) -> str:
@@ -351,9 +358,7 @@ def tensor_parameters(subject: Subject, arrays: tuple[Array, ...]) -> str:
     return f"{', '.join(names)}: may be tensors, one value per model"
 
 
-def _vectorizes(
-    subject: Subject, arrays: tuple[Array, ...], values: dict[str, float], names: list[str]
-) -> str | None:
+def _vectorizes(subject: Subject, arrays: tuple[Array, ...], values: dict[str, float], names: list[str]) -> str | None:
     """Return why the parameters cannot be vectorized together, or `None`."""
     tf = tensorflow()
     data = tensors(arrays)

@@ -39,7 +39,7 @@ def tensorflow() -> Any:
 def to_numpy(tensor: Any) -> Array:
     """Return a tensor as an array; bfloat16 and integers become floats that NumPy can compare."""
     array = np.asarray(tensor.numpy() if hasattr(tensor, "numpy") else tensor)
-    return array.astype(np.float32) if array.dtype.kind not in "fc" or array.dtype.itemsize < 4 else array
+    return array.astype(np.float32) if array.dtype.kind not in "fcO" or array.dtype.itemsize < 4 else array
 
 
 @dataclass
@@ -215,7 +215,7 @@ class Subject:
         first, *others = self.sizes
         n = max(7, self.domain.batch)
         yield self.batch(1, n, first)
-        for d in others:
+        for d in others or [first]:
             yield self.batch(2, n, d)
         if self.domain.ideal:
             y_true, ideal, away = self.domain.contrast(3, n, first)
@@ -346,7 +346,10 @@ def call(function: Callable[..., Any], *inputs: Array, dtype: str = "float32") -
     value = function(*tensors(inputs, dtype))
     if callable(value) and not hasattr(value, "shape"):
         raise TypeError("it returned a function when it was called with the data")
-    return to_numpy(value)
+    array = to_numpy(value)
+    if array.dtype.kind != "f":
+        raise TypeError(f"it returned {value!r}, not a number")
+    return array
 
 
 def value_and_gradient(function: Callable[..., Any], *inputs: Any) -> tuple[Any, Any]:
@@ -369,7 +372,7 @@ def differentiate(function: Callable[..., Any], *inputs: Array, dtype: str = "fl
 def differentiator(
     function: Callable[..., Any], *inputs: Array, dtype: str = "float32"
 ) -> Callable[..., tuple[Array, Array]]:
-    """Return `differentiate` for many inputs of one shape: as a graph, where that gives the same, since it is faster."""
+    """Return `differentiate` for many inputs of one shape: as a graph, which is faster, where that gives the same."""
     tf = tensorflow()
 
     def eager(*arrays: Array) -> tuple[Array, Array]:
@@ -536,4 +539,6 @@ def _compares_embeddings(function: Callable[..., Any]) -> bool:
         slope = differentiate(function, y_true, y_pred)[1]
     except Exception:
         return False
-    return bool(slope.size and np.isfinite(value).all() and np.array_equal(value, renamed) and not close(value, regrouped))
+    return bool(
+        slope.size and np.isfinite(value).all() and np.array_equal(value, renamed) and not close(value, regrouped)
+    )
