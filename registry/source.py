@@ -273,6 +273,7 @@ def _outline_class(module: str, definition: ast.ClassDef, follow: int = _FOLLOWE
         if signature is None or not signature.parameters:
             return None
         parameters = list(signature.parameters.values())[1:]
+        docstring = docstring or ast.get_docstring(initializer) or ""
         return Outline(signature.replace(parameters=parameters), True, None, docstring)
     if not definition.bases:
         return Outline(inspect.Signature(), True, None, docstring)
