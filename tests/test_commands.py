@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -223,7 +224,7 @@ class TestNew:
         result = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "my-losses"],
             cwd=folder,
-            env={"PYTHONPATH": f"{folder / 'site'}", "PATH": ""},
+            env=os.environ | {"PYTHONPATH": str(folder / "site")},
             capture_output=True,
             text=True,
         )

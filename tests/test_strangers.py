@@ -78,7 +78,7 @@ def run_directory(environment: dict[str, str], tmp_path_factory: pytest.TempPath
 def answers(environment: dict[str, str], run_directory: Path) -> dict[str, Any]:
     """What a fresh process says of both packages."""
     data = {"y": Y.tolist(), "p": P.tolist(), "level": LEVEL.tolist(), "logits": LOGITS.tolist()}
-    data["model"] = str(run_directory / "model.keras")  # type: ignore[assignment]
+    data["model"] = str(run_directory / "model.keras")
     command = [sys.executable, "-c", ASK, json.dumps(data)]
     result = subprocess.run(command, cwd=run_directory, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
