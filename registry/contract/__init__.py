@@ -113,7 +113,8 @@ def check_all(*, kind: str | None = None) -> Iterator[Result]:
         for name in registry_.names():
             try:
                 required = [p.name for p in registry_.describe(name).parameters if p.required]
-                yield from check(name, kind=kind_, **dict.fromkeys(required, 0.5))
+                params: dict[str, Any] = dict.fromkeys(required, 0.5)
+                yield from check(name, kind=kind_, **params)
             except ParameterError as error:
                 yield Result(name, kind_, first, Verdict.SKIP, str(error), f"Run: check {name} <parameter>=<value>")
             except RegistryError as error:

@@ -67,7 +67,8 @@ class Domain:
 
     def contrast(self, seed: int, n: int, d: int) -> tuple[Array, Array, Array]:
         """Return `n` targets, ideal predictions and plainly worse ones."""
-        assert self.ideal is not None and self.away is not None
+        assert self.ideal is not None
+        assert self.away is not None
         generator = np.random.default_rng([seed, n, d, 1])
         y_true = self.targets(generator, n, d)
         return y_true, self.ideal(y_true, d), self.away(generator, y_true, d)
@@ -197,52 +198,50 @@ def _raise_wrong_class(p: Array, amount: float) -> Array:
     return p + amount * np.eye(p.shape[-1])[(p.argmax(axis=-1) + 1) % p.shape[-1]]
 
 
-def _class_domains() -> list[Domain]:
-    """One-hot and integer targets, each with probabilities and with logits."""
-    domains = []
-    for sparse in (False, True):
-        encode: Callable[[Array, int], Array] = (lambda labels, d: labels) if sparse else _one_hot
+def _class_domains(sparse: bool) -> list[Domain]:
+    """Make the domains of one-hot or integer targets: with probabilities and with logits."""
+    prefix, targets = ("sparse", "integer labels") if sparse else ("categorical", "one-hot targets")
 
-        def decode(y: Array, d: int, sparse: bool = sparse) -> Array:
-            return _one_hot(y, d) if sparse else y
+    def encode(labels: Array, d: int) -> Array:
+        return labels if sparse else _one_hot(labels, d)
 
-        prefix, targets = ("sparse", "integer labels") if sparse else ("categorical", "one-hot targets")
+    def decode(y: Array, d: int) -> Array:
+        return _one_hot(y, d) if sparse else y
 
-        def draw(generator: Generator, n: int, d: int, encode: Callable[[Array, int], Array] = encode) -> Array:
-            return encode(_labels(generator, n, d), d)
+    def draw(generator: Generator, n: int, d: int) -> Array:
+        return encode(_labels(generator, n, d), d)
 
-        def other(generator: Generator, y: Array, d: int, decode: Callable[..., Array] = decode) -> Array:
-            return np.roll(decode(y, d), generator.integers(1, d), axis=-1)
+    def other(generator: Generator, y: Array, d: int) -> Array:
+        return np.roll(decode(y, d), generator.integers(1, d), axis=-1)
 
-        def near(one_hot: Array, d: int) -> Array:
-            return 0.97 * one_hot + 0.03 / d
+    def near(one_hot: Array, d: int) -> Array:
+        return 0.97 * one_hot + 0.03 / d
 
-        domains += [
-            Domain(
-                prefix,
-                f"probabilities of classes for {targets}",
-                draw,
-                lambda generator, y, d: _softmax(generator.normal(size=(len(y), d))),
-                lambda y, d, decode=decode: near(decode(y, d), d),
-                lambda generator, y, d, other=other: near(other(generator, y, d), d),
-                sizes=(3, 5),
-                edges=_simplex_edges(encode),
-                also_away=(lambda p: _raise_wrong_class(p, 0.3),),
-            ),
-            Domain(
-                f"{prefix}_logits",
-                f"logits of classes for {targets}",
-                draw,
-                lambda generator, y, d: 2 * generator.normal(size=(len(y), d)),
-                lambda y, d, decode=decode: 6 * decode(y, d),
-                lambda generator, y, d, other=other: 6 * other(generator, y, d),
-                sizes=(3, 5),
-                edges=_class_logit_edges(encode),
-                also_away=(lambda p: _raise_wrong_class(p, 3.0),),
-                invariances=(lambda p: p + 1.5,),
-            ),
-        ]
-    return domains
+    return [
+        Domain(
+            prefix,
+            f"probabilities of classes for {targets}",
+            draw,
+            lambda generator, y, d: _softmax(generator.normal(size=(len(y), d))),
+            lambda y, d: near(decode(y, d), d),
+            lambda generator, y, d: near(other(generator, y, d), d),
+            sizes=(3, 5),
+            edges=_simplex_edges(encode),
+            also_away=(lambda p: _raise_wrong_class(p, 0.3),),
+        ),
+        Domain(
+            f"{prefix}_logits",
+            f"logits of classes for {targets}",
+            draw,
+            lambda generator, y, d: 2 * generator.normal(size=(len(y), d)),
+            lambda y, d: 6 * decode(y, d),
+            lambda generator, y, d: 6 * other(generator, y, d),
+            sizes=(3, 5),
+            edges=_class_logit_edges(encode),
+            also_away=(lambda p: _raise_wrong_class(p, 3.0),),
+            invariances=(lambda p: p + 1.5,),
+        ),
+    ]
 
 
 def _pair_labels(generator: Generator, n: int, d: int) -> Array:
@@ -359,7 +358,8 @@ DOMAINS = {
             edges=_margin_edges,
             elementwise=True,
         ),
-        *_class_domains(),
+        *_class_domains(sparse=False),
+        *_class_domains(sparse=True),
         Domain(
             "ordinal",
             "one logit per threshold for ordered integer labels",

@@ -68,11 +68,12 @@ class _Process:
             stderr=subprocess.DEVNULL,
             text=True,
             # A plugin package on this process's path is on that one's.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path)},
         )
 
     def ask(self, request: dict[str, str]) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
@@ -84,9 +85,7 @@ class _Process:
         return dict(json.loads(answer))
 
     def stop(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        self._process.communicate()  # ends its input, and with it the process
         self._temporary.cleanup()
 
 

@@ -17,9 +17,9 @@ _BATCHES = (1, 2, 3, 7)
 def data(subject: Subject) -> str:
     """Some kind of data is found, or named by the plugin, that the loss takes."""
     domain, sizes = subject.domain, subject.sizes
-    shape = tuple(np.shape(subject.batch(0, 4, sizes[0])[1]))
+    shape = ", ".join(["n", *map(str, np.shape(subject.batch(0, 4, sizes[0])[1])[1:])])
     found = "named by the plugin" if subject.domain_name or subject.hint("lossreg_domain") else "found by trying"
-    return f"takes {domain.words} ({found}; predictions of shape {('n', *shape[1:])})".replace("'", "")
+    return f"takes {domain.words} ({found}; predictions of shape ({shape}))"
 
 
 def per_sample(subject: Subject) -> str:
@@ -47,7 +47,7 @@ def per_sample(subject: Subject) -> str:
         )
     if value.ndim == np.ndim(y_pred) and np.ndim(y_pred) > 1 and np.shape(y_pred)[-1] > 1:
         return f"one value per output, of shape {value.shape}; sample weights then need a last axis of 1"
-    return f"one value per sample, of shape {('n', *value.shape[1:])}".replace("'", "").replace(",)", ")")
+    return f"one value per sample, of shape ({', '.join(['n', *map(str, value.shape[1:])])})"
 
 
 def _declares_scalar(subject: Subject) -> bool:

@@ -45,7 +45,7 @@ class Result:
         return {**asdict(self), "verdict": self.verdict.value}
 
 
-class Fault(Exception):
+class Fault(Exception):  # noqa: N818  a verdict, no error of this program
     """Raised by a check that fails.
 
     Arguments:
@@ -59,7 +59,7 @@ class Fault(Exception):
         self.advice = advice
 
 
-class Skip(Exception):
+class Skip(Exception):  # noqa: N818
     """Raised by a check that does not apply.
 
     Arguments:

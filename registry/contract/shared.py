@@ -6,6 +6,7 @@ apply.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -217,7 +218,7 @@ def _find_jump(
     spread = max(values) - min(values)
     if not np.isfinite(values).all() or spread == 0:
         return
-    low, high = max(zip(points, points[1:], strict=False), key=lambda pair: unexplained(*pair))
+    low, high = max(itertools.pairwise(points), key=lambda pair: unexplained(*pair))
     for _ in range(20):
         middle = (low[0] + high[0]) / 2
         centre = (middle, at(middle))

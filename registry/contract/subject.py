@@ -177,17 +177,17 @@ class Subject:
         if together.size > n:
             return f"targets and predictions of shape ({n}, 1) gave values of shape {together.shape}"
         alone = np.diag(pairs)
-        reductions = {"mean": np.mean, "sum": np.sum}
+        reductions: tuple[Callable[..., Any], ...] = (np.mean, np.sum)
         if together.ndim == 0:
-            if any(close(together, reduce(alone)) for reduce in reductions.values()):
+            if any(close(together, reduce(alone)) for reduce in reductions):
                 return None
-            crossed = any(close(together, reduce(pairs)) for reduce in reductions.values())
+            crossed = any(close(together, reduce(pairs)) for reduce in reductions)
             return "the value is that of all pairs of targets and predictions" if crossed else None
         together = together.reshape(n, -1).mean(axis=1) if together.size == n else together
         if together.shape != alone.shape or close(together, alone):
             return None
         for axis, who in ((0, "prediction with every target"), (1, "target with every prediction")):
-            if any(close(together, reduce(pairs, axis=axis)) for reduce in reductions.values()):
+            if any(close(together, reduce(pairs, axis=axis)) for reduce in reductions):
                 return f"with targets and predictions of shape ({n}, 1) each value compares one {who}"
         return None
 
@@ -420,16 +420,16 @@ def _members(annotation: Any) -> Mapping[Any, None]:
 
 def touches_random_state(function: Callable[[], Any]) -> bool:
     """Whether a call draws from, or seeds, Python's or NumPy's global generator; both are left as they were."""
-    python, array = random.getstate(), np.random.get_state()
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         random.seed(271828)
-        np.random.seed(271828)
-        before = random.getstate(), repr(np.random.get_state())
+        np.random.seed(271828)  # noqa: NPY002
+        before = random.getstate(), repr(np.random.get_state())  # noqa: NPY002
         function()
-        return before != (random.getstate(), repr(np.random.get_state()))
+        return before != (random.getstate(), repr(np.random.get_state()))  # noqa: NPY002
     finally:
         random.setstate(python)
-        np.random.set_state(array)
+        np.random.set_state(array)  # noqa: NPY002
 
 
 def _find_domain(function: Callable[..., Any]) -> Domain:
@@ -486,8 +486,10 @@ def _order(function: Callable[..., Any], domain: Domain) -> float:
             # A score of a whole batch may not tell single samples apart: change one of many.
             worse = [np.where(np.arange(8).reshape(-1, *[1] * (ideal.ndim - 1)) == i, away, ideal) for i in range(8)]
             found = _signs(np.array([call(function, y_true, p) for p in worse]) - call(function, y_true, ideal))
-        for worse in domain.also_away:
-            found |= _signs(np.array([call(function, y, p).mean() for y, p in _rows(y_true, worse(ideal))]) - low) - {0}
+        for change in domain.also_away:
+            found |= _signs(np.array([call(function, y, p).mean() for y, p in _rows(y_true, change(ideal))]) - low) - {
+                0
+            }
         orders |= found
     if not orders:
         raise errors[0]
