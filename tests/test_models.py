@@ -31,7 +31,7 @@ def compiled(loss: Any, regularizer: Any = None) -> keras.Model:
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(3, "sigmoid", kernel_regularizer=regularizer), keras.layers.Dense(1, "sigmoid")]
     model = keras.Sequential([keras.Input((2,)), *layers])
-    model.compile("adam", loss=loss)
+    model.compile("adam", loss=loss, run_eagerly=True)  # tracing would take most of the time
     model.train_on_batch(X, Y)
     return model
 
