@@ -20,7 +20,7 @@ from registry.errors import (
     did_you_mean,
 )
 from registry.schema import Parameter, Style, check_parameters, read_signature
-from registry.source import outline_of_object, outline_of_source
+from registry.source import Outline, outline_of_object, outline_of_source
 
 Target = TypeVar("Target")
 
@@ -238,12 +238,25 @@ class Registry:
         return self._describe(self.find(name))
 
     def _describe(self, plugin: Plugin) -> Description:
-        outline = None if plugin.registered is not None else outline_of_source(plugin.target)
         try:
-            outline = outline or outline_of_object(plugin.load())
-            style, parameters = read_signature(outline, self.kind.data_arguments)
+            return self.describe_source(plugin) or self._description(plugin, outline_of_object(plugin.load()))
         except (TypeError, ValueError) as error:
             raise BrokenPluginError(f"'{plugin.name}' of package {plugin.origin} cannot be used: {error}") from error
+
+    def describe_source(self, plugin: Plugin) -> Description | None:
+        """Describe a plugin from its source alone: nothing is imported.
+
+        Returns:
+            What `describe` returns, or `None` where the source cannot be found or does not settle the signature.
+
+        Raises:
+            ValueError: if a config cannot hold its parameters.
+        """
+        outline = None if plugin.registered is not None else outline_of_source(plugin.target)
+        return None if outline is None else self._description(plugin, outline)
+
+    def _description(self, plugin: Plugin, outline: Outline) -> Description:
+        style, parameters = read_signature(outline, self.kind.data_arguments)
         return Description(
             name=plugin.name,
             qualified_name=plugin.qualified_name,
@@ -297,7 +310,7 @@ class Registry:
         if isinstance(plugin := getattr(term, "plugin", None), Plugin):
             return {"name": plugin.qualified_name, **term.parameters}
         params = self.check(term, key=key)
-        return {"name": term["name"], **params}
+        return {"name": self.find(term["name"]).qualified_name, **params}
 
     def _build_term(self, node: Any, key: str) -> Any:
         term = self.build(node, key=key)

@@ -14,6 +14,7 @@ import keras
 
 from registry.catalog import Description, Plugin
 from registry.errors import BrokenPluginError, RegistryError, ShapeError
+from registry.models import create_again
 from registry.schema import Style
 
 
@@ -163,7 +164,7 @@ class RegisteredLoss(keras.losses.Loss):
         """Create the loss again, through the registry."""
         import registry
 
-        loss = registry.losses.create(config["plugin"], **config["parameters"])
+        loss = create_again(registry.losses, config)
         loss.reduction = config["reduction"]
         return loss
 
@@ -222,4 +223,4 @@ class RegisteredRegularizer(keras.regularizers.Regularizer):
         """Create the regularizer again, through the registry."""
         import registry
 
-        return registry.regularizers.create(config["plugin"], **config["parameters"])
+        return create_again(registry.regularizers, config)

@@ -23,15 +23,6 @@ class LoadingError(Exception):
     """The model could not be saved or loaded; the message says why."""
 
 
-def load_model(path: str | Path) -> Any:
-    """Load a saved model with what the registry has."""
-    import keras
-
-    import registry.objects  # noqa: F401  registers the registry's objects with Keras
-
-    return keras.models.load_model(path)
-
-
 def value_after_loading(kind: str, made: Any, arrays: tuple[Any, ...]) -> Any:
     """Save a model with a loss or regularizer, load it in the fresh process, and return the value it gives there.
 
@@ -108,8 +99,10 @@ def stop() -> None:
 
 
 def _answer(request: dict[str, str]) -> dict[str, Any]:
+    import registry
+
     try:
-        model = load_model(request["model"])
+        model = registry.load_model(request["model"])
         made = model.loss if request["kind"] == "loss" else model.layers[0].kernel_regularizer
         with np.load(request["data"]) as data:
             value = made(*(np.asarray(data[name], np.float32) for name in data.files))
