@@ -13,11 +13,11 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, ListConfig, Node
-from omegaconf.base import UnionNode
+from omegaconf import DictConfig, Node
 
 SomeNode = TypeVar("SomeNode", bound=Node)
 _new = object.__new__
+_UNCHANGING = (str, int, float, bool, bytes, Enum, PurePath, type(None))
 
 
 def clone(node: SomeNode, parent: Any = None) -> SomeNode:
@@ -44,20 +44,9 @@ def clone(node: SomeNode, parent: Any = None) -> SomeNode:
         state["_content"] = [clone(child, copied) for child in content]
     elif isinstance(content, Node):  # a UnionNode
         state["_content"] = clone(content, copied)
+    elif not isinstance(state.get("_val"), _UNCHANGING):
+        state["_val"] = deepcopy(state["_val"])
     return copied
-
-
-def can_clone(node: Any) -> bool:
-    """Whether a node and all below it are of OmegaConf's own kinds, whose state is known, and hold plain values."""
-    if not type(node).__module__.startswith("omegaconf."):
-        return False
-    if isinstance(node, (DictConfig, ListConfig, UnionNode)):
-        content = node.__dict__["_content"]
-        if isinstance(content, Node):
-            return can_clone(content)
-        children = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
-        return all(can_clone(child) for child in children)
-    return isinstance(node.__dict__["_val"], (str, int, float, bool, bytes, Enum, PurePath, type(None)))
 
 
 def late(original: DictConfig, fill: Callable[[DictConfig], None]) -> DictConfig:

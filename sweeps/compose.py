@@ -8,6 +8,7 @@ below a key that does not exist, an error) Hydra does.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_d
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString
 from hydra.errors import HydraException
-from omegaconf import DictConfig, Node, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, Node, OmegaConf, open_dict, read_write
 
-from sweeps.clone import can_clone, clone, late
+from sweeps.clone import clone, late
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _TEMPLATES = 256
@@ -45,9 +46,8 @@ class Template:
     """What jobs with the same group choices share, composed by Hydra once."""
 
     def __init__(self, config: DictConfig) -> None:
+        config.hydra.overrides.task.clear()
         self.config = config
-        self.task = without_hydra(clone(config))
-        self.hydra = OmegaConf.masked_copy(config, "hydra")
         self._patches: dict[str, Patch | None] = {}
         hydra = config.hydra
         self._override_dirname = {
@@ -55,6 +55,29 @@ class Template:
             **{"item_sep": hydra.job.config.override_dirname.item_sep},
             **{"exclude_keys": list(hydra.job.config.override_dirname.exclude_keys)},
         }
+
+    @functools.cached_property
+    def task(self) -> DictConfig:
+        """The config without the `hydra` node, as the task function is given it."""
+        config = clone(self.config)
+        with read_write(config), open_dict(config):
+            del config["hydra"]
+        return config
+
+    @functools.cached_property
+    def hydra(self) -> DictConfig:
+        """The `hydra` node alone, as Hydra keeps it of a job."""
+        return OmegaConf.masked_copy(self.config, "hydra")
+
+    @functools.cached_property
+    def refers_to_hydra(self) -> bool:
+        """Whether a value is an interpolation of Hydra's config, `${hydra:…}`."""
+        return "${hydra:" in OmegaConf.to_yaml(self.task)
+
+    @functools.cached_property
+    def subdir(self) -> str:
+        """`hydra.sweep.subdir` as it is written."""
+        return str(self.config.hydra.sweep._get_node("subdir")._value())
 
     def patch(self, override: Override) -> Patch | None:
         """The node that Hydra makes of a value here, or `None` if more than that one node would change."""
@@ -72,7 +95,7 @@ class Template:
                 return None
         if override.is_add() and keys[-1] in parent.__dict__["_content"]:
             return None
-        changed = clone(self.config)
+        changed = clone(self.task)
         try:
             ConfigLoaderImpl._apply_overrides_to_config([override], changed)
         except Exception:
@@ -80,7 +103,7 @@ class Template:
         node: Any = changed
         for key in keys:
             node = node.__dict__["_content"][key]
-        return Patch(keys, node) if can_clone(node) else None
+        return Patch(keys, node)
 
     def dirname(self, overrides: Sequence[Override]) -> str:
         """What `hydra.job.override_dirname` is for a job."""
@@ -211,6 +234,17 @@ class SweepLoader:
                 patches.append(patch)
         return Composed(list(overrides), template, patches, template.dirname(parsed), master)
 
+    def compose_whole(self, master: DictConfig, overrides: Sequence[str]) -> Composed:
+        """Compose a job by Hydra alone; it shares nothing with others.
+
+        Raises:
+            HydraException: what Hydra raises.
+        """
+        config = self.loader.load_sweep_config(master, list(overrides))
+        dirname = str(config.hydra.job._get_node("override_dirname")._value())
+        task_overrides = as_written(config.hydra.overrides.task)
+        return Composed(task_overrides, Template(config), [], dirname, master)
+
     def _parse(self, line: str) -> Override:
         override = self._parsed.get(line)
         if override is None:
@@ -258,7 +292,7 @@ class SweepLoader:
         if key not in self._groups:
             assert self._master is not None
             _, repository = self.loader._parse_overrides_and_create_caching_repo(
-                self._master.hydra.job.config_name, list(self._master.hydra.overrides.hydra)
+                self._master.hydra.job.config_name, as_written(self._master.hydra.overrides.hydra)
             )
             self._groups[key] = bool(repository.group_exists(key))
         return self._groups[key]
@@ -280,8 +314,7 @@ class SweepLoader:
                         return None
         except Exception:
             return None  # Hydra will say what is wrong
-        config.hydra.overrides.task.clear()
-        return Template(config) if can_clone(config) else None
+        return Template(config)
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else a loader does, the wrapped loader does."""
@@ -290,11 +323,9 @@ class SweepLoader:
         return getattr(self.loader, name)
 
 
-def without_hydra(config: DictConfig) -> DictConfig:
-    """Take the `hydra` node out of a config, as Hydra does it for the task function."""
-    with read_write(config), open_dict(config):
-        del config["hydra"]
-    return config
+def as_written(overrides: ListConfig) -> list[str]:
+    """A list of overrides with their interpolations unresolved."""
+    return [str(override) for override in overrides._iter_ex(resolve=False)]
 
 
 def _is_interpolation(config: DictConfig, key: str) -> bool:
