@@ -5,7 +5,8 @@ Knows Hydra, knows no Keras: an app hands it a function that runs many configs a
 
 from __future__ import annotations
 
+from sweeps.batch import Batch, CannotBatch, Outcome, batched
 from sweeps.callback import SweepResults
 from sweeps.results import ResultsTable, Row
 
-__all__ = ["ResultsTable", "Row", "SweepResults"]
+__all__ = ["Batch", "CannotBatch", "Outcome", "ResultsTable", "Row", "SweepResults", "batched"]
