@@ -1,0 +1,411 @@
+"""Training many models in one compiled program, each with the numbers of its own run.
+
+The models of a group (see `trainer.groups`) differ in numbers only: float parameters of the loss and the regularizer,
+seed, learning rate. Each of these becomes a vector with one entry per model. `tf.vectorized_map` turns one training
+step of Keras's own model into a step of all models, Keras's own optimizer updates their stacked weights (it works
+elementwise), and a loop over the epochs is compiled with XLA once. A row equals `trainer.fit.fit` of its config with
+`jit_compile=true`: same initial weights, same dropout masks, same arithmetic.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from omegaconf import OmegaConf
+
+import registry
+from trainer.config import Config, read_config
+from trainer.errors import CannotVectorizeError, DivergedError
+from trainer.fit import arrays, raise_if_diverged, until_diverged
+from trainer.groups import LEARNING_RATE, PLUGINS, SEED, AnyConfig, Group, plain, split
+from trainer.model import build_model, model_seeds
+from trainer.report import Metrics, measure
+
+_EPOCHS_PER_CALL = 25
+_SECONDS_PER_CALL = 0.5  # between two calls, Ctrl-C is heard
+_PROGRAMS_KEPT = 8
+
+Progress = Callable[[int, int], None]
+"""Called with the epochs done and their total, while many models train."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one model.
+
+    Arguments:
+        history: the loss of every epoch, as `trainer.fit.fit` returns it.
+        metrics: its metrics, or `None` if it diverged; `seconds` is its share of the wall time of the program.
+        error: why there are no metrics, or `None`.
+    """
+
+    history: np.ndarray
+    metrics: Metrics | None = None
+    error: DivergedError | None = None
+
+
+def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = None) -> list[Outcome]:
+    """Train one model per config, all in one program compiled with XLA.
+
+    The program is kept: configs of the same group train without compiling again, if there are as many as before, or
+    somewhat fewer. Ctrl-C is heard within a second.
+
+    Arguments:
+        configs: composed configs of one group, typed, from Hydra, or plain data.
+        on_progress: called after every few epochs with the epochs done and their total.
+
+    Returns:
+        One outcome per config, in order. That one model diverged leaves the others alone.
+
+    Raises:
+        CannotVectorizeError: if the loss or the regularizer cannot take a tensor where it took a number (it branches on
+            it in Python, or makes a float of it), keeps a state of its own, or cannot be compiled.
+        ConfigError, registry.RegistryError: if what the configs share is wrong.
+        ValueError: if the configs are not of one group.
+    """
+    if not configs:
+        return []
+    started = time.perf_counter()
+    group, _ = split(configs[0])
+    numbers = []
+    for index, config in enumerate(configs):
+        other, values = split(config)
+        if other != group:
+            raise ValueError(f"configs 0 and {index} are not of one group: {group} and {other}")
+        numbers.append(values)
+    program = _program(configs[0], group, len(configs))
+    columns = {key: np.array([values[key] for values in numbers]) for key in group.varying}
+    result = program.train(columns, group.epochs, on_progress)
+    seconds = (time.perf_counter() - started) / len(configs)
+    return [_outcome(program.y, result, index, seconds) for index in range(len(configs))]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The trained models: `history` of shape `(epochs, models)`, the rest with the models first."""
+
+    history: np.ndarray
+    y_hat: np.ndarray
+    loss: np.ndarray
+    penalty: np.ndarray
+
+
+def _outcome(y: np.ndarray, result: _Result, index: int, seconds: float) -> Outcome:
+    history = until_diverged(result.history[:, index].astype(np.float64))
+    try:
+        raise_if_diverged(history)
+    except DivergedError as error:
+        return Outcome(history, error=error)
+    metrics = measure(
+        y,
+        result.y_hat[index],
+        loss=result.loss[index],
+        penalty=result.penalty[index],
+        epochs_run=len(history),
+        seconds=seconds,
+    )
+    return Outcome(history, metrics)
+
+
+_programs: OrderedDict[Any, _Program] = OrderedDict()
+
+
+def _program(example: AnyConfig, group: Group, models: int) -> _Program:
+    """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling."""
+    nodes = {key: plain(example)[key] for key in PLUGINS}
+    plugins = [PLUGINS[key].find(node["name"], key=f"{key}.name").load() for key, node in nodes.items()]
+    key = (group.shared, group.varying, *map(id, plugins))  # a name may be registered anew
+    larger = [size for *rest, size in _programs if tuple(rest) == key and size >= models]
+    for size in sorted(larger):
+        found = _programs[(*key, size)]
+        if size == models or (1 - models / size) * found.seconds_per_epoch * group.epochs < found.seconds_to_compile:
+            _programs.move_to_end((*key, size))
+            return found
+    program = _programs[(*key, models)] = _Program(example, group, models, plugins)
+    if len(_programs) > _PROGRAMS_KEPT:
+        _programs.popitem(last=False)
+    return program
+
+
+class _Late(keras.regularizers.Regularizer):
+    """Stands in the model for the regularizer, which is made anew where its parameters are tensors."""
+
+    regularizer: Callable[[Any], Any]
+
+    def __call__(self, weights: Any) -> Any:
+        return self.regularizer(weights)
+
+
+class _Program:
+    """One compiled program that trains so many models of a group at once.
+
+    Arguments:
+        example: any config of the group.
+        group: what the configs have in common, and which numbers vary.
+        size: how many models it trains.
+        plugins: the targets of the loss and the regularizer, to keep them alive.
+    """
+
+    def __init__(self, example: AnyConfig, group: Group, size: int, plugins: list[Any]) -> None:
+        started = time.perf_counter()
+        config = _typed(example)
+        self.size = size
+        self.plugins = plugins
+        self.seconds_per_epoch = 0.0
+        self._lock = threading.Lock()
+        self._nodes = {"loss": dict(config.loss), "reg": dict(config.reg)}
+        self._late = _Late()
+        self._model = build_model(config, registry.losses.build(config.loss, key="loss"), self._late)
+        self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
+        self.x, self.y = arrays(config)
+        self._batch_size = min(config.batch_size, len(self.x))
+        _probe(self._nodes, split(example)[1], self.y, self._model.get_layer("hidden").kernel.shape)
+
+        self._draw = {
+            layer.name: _drawing(layer.kernel_initializer, tuple(layer.kernel.shape))
+            for layer in map(self._model.get_layer, ("hidden", "output"))
+        }
+        parameters = sum(map(math.prod, self._shapes))
+        self._weights = keras.Variable(np.zeros((size, parameters), np.float32))
+        self._states = [
+            tf.Variable(np.zeros((size, *state.shape)), dtype=state.dtype, trainable=False)
+            for state in self._model.non_trainable_variables
+        ]
+        self._numbers = {
+            key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in group.varying if key != SEED
+        }
+        self._optimizer = self._model.optimizer
+        self._optimizer.learning_rate = lambda: tf.reshape(self._numbers[LEARNING_RATE], (size, 1))
+        self._optimizer.build([self._weights])
+        self._optimizer_start = [variable.numpy() for variable in self._optimizer.variables]
+        with _refused(self._nodes, "compiling it raised"):
+            advance = tf.function(self._train_and_measure, jit_compile=True, autograph=False)
+            self._advance = advance.get_concrete_function(tf.TensorSpec((), tf.int32))
+            self._advance(tf.constant(0))
+        self.seconds_to_compile = time.perf_counter() - started
+
+    def train(self, columns: Mapping[str, np.ndarray], epochs: int, on_progress: Progress | None) -> _Result:
+        """Train as many models as the columns are long; what is missing to the program's size is filled up."""
+        with self._lock:
+            models = len(next(iter(columns.values())))
+            self._start({key: np.pad(column, (0, self.size - models), mode="edge") for key, column in columns.items()})
+            history = []
+            done, at_once = 0, 1
+            while done < epochs:
+                started = time.perf_counter()
+                count = min(at_once, epochs - done)
+                losses, *measured = self._advance(tf.constant(count))
+                history.append(losses.numpy()[:count, :models])
+                done += count
+                self.seconds_per_epoch = (time.perf_counter() - started) / count
+                at_once = int(np.clip(_SECONDS_PER_CALL / self.seconds_per_epoch, 1, _EPOCHS_PER_CALL))
+                if on_progress:
+                    on_progress(done, epochs)
+            y_hat, loss, penalty = (value.numpy()[:models] for value in measured)
+            return _Result(np.concatenate(history), y_hat, loss, penalty)
+
+    def _start(self, columns: Mapping[str, np.ndarray]) -> None:
+        """Set every variable to what it is before the first step."""
+        for key, variable in self._numbers.items():
+            variable.assign(columns[key].astype(np.float32))
+        for variable, start in zip(self._optimizer.variables, self._optimizer_start, strict=True):
+            variable.assign(start)
+        seeds, inverse = np.unique(columns[SEED], return_inverse=True)
+        hidden, output, dropout = np.array([model_seeds(int(seed)) for seed in seeds], np.int32).T
+        self._weights.assign(self._initial_weights({"hidden": hidden, "output": output})[inverse])
+        for state in self._states:  # that of the dropout: its seed, and how often it drew
+            state.assign(np.stack([dropout, np.zeros_like(dropout)], axis=1)[inverse])
+
+    def _initial_weights(self, seeds: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the weights that Keras starts from, per seed of each layer; of shape `(seeds, parameters)`."""
+        count = len(next(iter(seeds.values())))
+        columns = []
+        for weight in self._model.trainable_variables:
+            layer, _, name = weight.path.partition("/")
+            start = self._draw[layer](tf.constant(seeds[layer])) if name == "kernel" else np.tile(weight.numpy(), (count, 1))
+            columns.append(np.reshape(start, (count, -1)))
+        return np.concatenate(columns, axis=1)
+
+    def _train_and_measure(self, epochs: Any) -> tuple[Any, Any, Any, Any]:
+        """Train so many epochs, at most `_EPOCHS_PER_CALL`; return the loss of each, and what `_measure` returns."""
+        losses = tf.TensorArray(tf.float32, _EPOCHS_PER_CALL, element_shape=(self.size,))
+        _, losses = tf.while_loop(
+            lambda epoch, losses: epoch < epochs,
+            lambda epoch, losses: (epoch + 1, losses.write(epoch, self._epoch())),
+            (0, losses),
+        )
+        return losses.stack(), *self._measure()
+
+    def _epoch(self) -> Any:
+        """Train one epoch; return the mean loss over its examples, of shape `(models,)`."""
+        rows, size = len(self.x), self._batch_size
+        whole = rows // size
+        if whole == 1:
+            loss = self._step(tf.constant(self.x[:size]), tf.constant(self.y[:size])) * (size / rows)
+        else:
+            x = tf.constant(self.x[: whole * size].reshape(whole, size, -1))
+            y = tf.constant(self.y[: whole * size].reshape(whole, size, -1))
+            _, loss = tf.while_loop(
+                lambda batch, loss: batch < whole,
+                lambda batch, loss: (batch + 1, loss + self._step(x[batch], y[batch]) * (size / rows)),
+                (0, tf.zeros(self.size)),
+            )
+        if rest := rows - whole * size:
+            loss += self._step(tf.constant(self.x[-rest:]), tf.constant(self.y[-rest:])) * (rest / rows)
+        return loss
+
+    def _step(self, x: Any, y: Any) -> Any:
+        """Train all models on one batch; return their losses, penalty included, of shape `(models,)`."""
+
+        def one(model: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+            weights, states, numbers = model
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                _, loss, penalty, states = self._call(weights, states, numbers, x, y, training=True)
+                total = loss + penalty
+            return total, states, tape.gradient(total, weights)
+
+        # The gradient is taken inside: outside, it would keep the random numbers of all steps.
+        losses, states, gradients = tf.vectorized_map(one, self._stacked(), warn=False)
+        for variable, value in zip(self._states, states, strict=True):
+            variable.assign(value)
+        self._optimizer.apply([gradients], [self._weights])
+        return losses
+
+    def _measure(self) -> tuple[Any, Any, Any]:
+        """Return, in inference mode, the outputs of shape `(models, examples, 1)`, the losses and the penalties."""
+
+        def one(model: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+            return self._call(*model, tf.constant(self.x), tf.constant(self.y), training=False)[:3]
+
+        return tf.vectorized_map(one, self._stacked(), warn=False)
+
+    def _stacked(self) -> tuple[Any, Any, Any]:
+        numbers = {key: tf.convert_to_tensor(variable) for key, variable in self._numbers.items()}
+        return self._weights.value, [tf.convert_to_tensor(state) for state in self._states], numbers
+
+    def _call(
+        self, weights: Any, states: list[Any], numbers: Mapping[str, Any], x: Any, y: Any, *, training: bool
+    ) -> tuple[Any, Any, Any, list[Any]]:
+        """Call one model; return its outputs, loss, penalty and new states."""
+        loss = _create("loss", self._nodes, numbers)
+        self._late.regularizer = _create("reg", self._nodes, numbers)
+        parts = tf.split(weights, [math.prod(shape) for shape in self._shapes])
+        y_hat, states, penalties = self._model.stateless_call(
+            [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)],
+            states,
+            x,
+            training=training,
+            return_losses=True,
+        )
+        return y_hat, loss(y, y_hat), tf.add_n(penalties), states
+
+
+def _typed(config: AnyConfig) -> Config:
+    cfg = OmegaConf.merge(OmegaConf.structured(Config), plain(config))
+    registry.losses.check(cfg.loss, key="loss")
+    registry.regularizers.check(cfg.reg, key="reg")
+    return read_config(cfg)
+
+
+def _create(key: str, nodes: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, Any]) -> Any:
+    """Create the loss or the regularizer, with tensors for the numbers that vary."""
+    node = dict(nodes[key])
+    varying = {name.removeprefix(f"{key}."): value for name, value in numbers.items() if name.startswith(f"{key}.")}
+    return PLUGINS[key].create(node.pop("name"), **{**node, **varying})
+
+
+class _Given(keras.random.SeedGenerator):
+    """A seed that is a tensor; Keras's initializers take integers and seed generators."""
+
+    def __init__(self, seed: Any) -> None:
+        self.seed = seed
+
+    def next(self, ordered: bool = True) -> Any:
+        """Return what Keras makes of an integer seed."""
+        return tf.stack([self.seed, 0])
+
+
+def _drawing(initializer: keras.initializers.Initializer, shape: tuple[int, ...]) -> Callable[[Any], Any]:
+    """Return the function from seeds to what the initializer draws from each, to the bit; of shape `(seeds, *shape)`."""
+    config = initializer.get_config()
+
+    def draw(seed: Any) -> Any:
+        return type(initializer)(**{**config, "seed": _Given(seed)})(shape, dtype="float32")
+
+    # Not compiled with XLA, which draws other numbers: Keras draws these before it compiles anything.
+    every = tf.function(lambda seeds: tf.map_fn(draw, seeds, fn_output_signature=tf.float32), autograph=False)
+    return every.get_concrete_function(tf.TensorSpec((None,), tf.int32))
+
+
+def _probe(nodes: Mapping[str, Any], numbers: Mapping[str, float], y: np.ndarray, kernel: tuple[int, ...]) -> None:
+    """Raise `CannotVectorizeError` unless the loss and the regularizer treat a tensor as they treat a number."""
+    y_hat = np.linspace(0.1, 0.9, y.size, dtype=np.float32).reshape(y.shape)
+    weights = np.linspace(-1, 1, math.prod(kernel), dtype=np.float32).reshape(kernel)
+    for key, data in (("loss", (y, y_hat)), ("reg", (weights,))):
+        tensors = [tf.constant(values) for values in data]
+        varying = {name: value for name, value in numbers.items() if name.startswith(f"{key}.")}
+
+        def call(varying: Mapping[str, Any], tensors: list[Any], key: str = key) -> Any:
+            return _create(key, nodes, varying)(*tensors)
+
+        with _refused({key: nodes[key]}, f"with a tensor for {_named(varying)} it raised"):
+            arguments = {name: tf.constant(value) for name, value in varying.items()}, tensors
+            traced = tf.function(call, autograph=False).get_concrete_function(*arguments)
+            stateful = [op for op in traced.graph.get_operations() if op.op_def.is_stateful]
+            value = traced(*arguments)
+        if stateful:
+            raise CannotVectorizeError(
+                f"{_owner(key, nodes[key])} draws random numbers or keeps a state of its own ({stateful[0].type})"
+            )
+        alone = call(varying, tensors)
+        if not np.allclose(value, alone, rtol=1e-5, atol=1e-6, equal_nan=True):
+            raise CannotVectorizeError(
+                f"{_owner(key, nodes[key])} computes {float(value):g} with a tensor for {_named(varying)}, "
+                f"and {float(alone):g} with a number"
+            )
+
+
+@contextmanager
+def _refused(nodes: Mapping[str, Mapping[str, Any]], what: str) -> Iterator[None]:
+    """Turn whatever a plugin raises into `CannotVectorizeError`; trained alone, the plugin will speak for itself."""
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ or error
+        message = str(cause).strip().partition("\n")[0]
+        where = next(filter(None, (_line(cause, PLUGINS[key].get(node["name"])) for key, node in nodes.items())), "")
+        owners = " with ".join(_owner(key, node) for key, node in nodes.items())
+        raise CannotVectorizeError(f"{owners}: {what} {type(cause).__name__}: {message}{where}") from error
+
+
+def _line(error: BaseException, target: Any) -> str:
+    """Return the line of the plugin's own file at which an error arose, as `" (file:line: code)"`."""
+    try:
+        file = inspect.getsourcefile(target if inspect.isroutine(target) or inspect.isclass(target) else type(target))
+    except TypeError:
+        return ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line})" if frames else ""
+
+
+def _owner(key: str, node: Mapping[str, Any]) -> str:
+    plugin = PLUGINS[key].find(node["name"])
+    return f"{PLUGINS[key].kind.noun} '{plugin.name}' ({plugin.origin})"
+
+
+def _named(varying: Mapping[str, Any]) -> str:
+    return " and ".join(f"'{key.partition('.')[2]}'" for key in varying) or "nothing"
