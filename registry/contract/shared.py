@@ -370,7 +370,9 @@ def _vectorizes(subject: Subject, arrays: tuple[Array, ...], values: dict[str, f
     for pair in pairs:
         try:
             expected.append(call(own(subject.create(**{name: pair[name] for name in names})), *arrays))
-        except Exception:
+        except Exception as error:
+            if not expected:
+                return one_line(error)
             pairs = pairs[:1] * 2
             expected.append(expected[0])
     stacked = {name: tf.constant([pair[name] for pair in pairs], tf.float32) for name in names}
