@@ -77,10 +77,14 @@ class SweepResults(Callback):
         self.show = bool(show)
         self.done: Done | None = None
         self._ending: Ending | None = None
+        self._table: ResultsTable | None = None
 
     def table(self, config: DictConfig) -> ResultsTable:
         """The table of the sweep that a config belongs to."""
-        return ResultsTable(sweep_directory(config) / self.file, self.columns)
+        path = sweep_directory(config) / self.file
+        if self._table is None or self._table.path != path:
+            self._table = ResultsTable(path, self.columns)
+        return self._table
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin a sweep, or go on with the one that is in the directory; end the program if that is another one."""

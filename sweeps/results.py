@@ -64,6 +64,9 @@ class ResultsTable:
     def __init__(self, path: str | os.PathLike[str], metrics: Iterable[str] = ()) -> None:
         self.path = Path(path)
         self.metrics = tuple(metrics)
+        self._results = {"status", "error", *self.metrics}
+        self._known: set[frozenset[tuple[str, str]]] = set()
+        self._size = -1  # of the file when it was last read or written here
 
     def cells(self, overrides: Sequence[str]) -> dict[str, str]:
         """The override columns of a job, in its order, and what stands in them."""
@@ -71,6 +74,9 @@ class ResultsTable:
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows; when this returns they are on the disk.
+
+        A job that has its row with the same overrides keeps it: a worker that outlived a killed sweep may end the job
+        that the resumed sweep runs again.
 
         Raises:
             OSError: if the file cannot be written; the table is then as it was before.
@@ -83,12 +89,15 @@ class ResultsTable:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             header = self._repair()
-            missing = [
-                column for column in dict.fromkeys(key for line in lines for key in line) if column not in header
-            ]
+            if header and self.path.stat().st_size != self._size:
+                self._known = {self._identity(row) for row in self.read()}
+            lines = [line for line in lines if self._identity(line) not in self._known]
+            missing = [column for line in lines for column in line if column not in header]
             if missing or not header:
                 header = self._widen(header, missing)
             _append_bytes(self.path, _to_csv(header, lines).encode())
+            self._known.update(map(self._identity, lines))
+            self._size = self.path.stat().st_size
 
     def read(self) -> list[dict[str, str]]:
         """The rows, each as text by column; empty if there is no table yet. A half-written last line is left out."""
@@ -99,6 +108,9 @@ class ResultsTable:
         whole = text[: text.rfind("\n") + 1]
         header, *lines = list(csv.reader(io.StringIO(whole))) or [[]]
         return [dict(zip(header, cells, strict=True)) for cells in lines if len(cells) == len(header)]
+
+    def _identity(self, line: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+        return frozenset((key, cell) for key, cell in line.items() if cell and key not in self._results)
 
     def _line(self, row: Row) -> dict[str, str]:
         line = {"job": str(row.job), "status": row.status, "error": " ".join(row.error.split())[:_ERROR_LENGTH]}

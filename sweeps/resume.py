@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import sys
@@ -12,9 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from sweeps.compose import as_written
 from sweeps.results import ResultsTable, write_whole
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "sweep.yaml"
 _HEADER = """\
@@ -117,11 +123,34 @@ def _to_value(cell: str) -> Any:
 
 
 def describe_sweep(config: DictConfig) -> dict[str, Any]:
-    """What makes a multirun this sweep and no other: the overrides, the sweeper, and the app's config, unresolved."""
+    """What makes a multirun this sweep and no other: overrides, sweeper, the app's config, and the options swept over."""
     container = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     assert isinstance(container, dict)
     hydra = container.pop("hydra")
-    return {"overrides": hydra["overrides"]["task"], "sweeper": hydra["sweeper"], "config": container}
+    found = {"overrides": hydra["overrides"]["task"], "sweeper": hydra["sweeper"], "config": container}
+    options = _swept_options(config)
+    return {**found, "options": options} if options else found
+
+
+def _swept_options(config: DictConfig) -> dict[str, Any]:
+    """The options of config groups that are swept over, which the multirun's own config does not show."""
+    loader: Any = GlobalHydra.instance().config_loader()
+    lines = as_written(config.hydra.overrides.task)
+    options = {}
+    try:
+        _, repository = loader._parse_overrides_and_create_caching_repo(
+            config.hydra.job.config_name, as_written(config.hydra.overrides.hydra)
+        )
+        for override in OverridesParser.create(config_loader=loader).parse_overrides(lines):
+            if override.is_discrete_sweep() and repository.group_exists(override.key_or_group):
+                for name in override.sweep_string_iterator():
+                    option = f"{override.key_or_group}/{name}"
+                    result = repository.load_config(option)
+                    if result is not None:
+                        options[option] = OmegaConf.to_container(result.config, resolve=False, enum_to_str=True)
+    except Exception as error:  # Hydra will say what is wrong with the option when it composes the job
+        log.debug("the swept options cannot be read: %s", error)
+    return options
 
 
 def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:

@@ -124,6 +124,15 @@ def test_appends_from_several_processes_and_threads_are_whole(tmp_path: Path) ->
     assert all(row[f"k{job % 7}"] == str(job) for job, row in enumerate(found[:40]))
 
 
+def test_a_job_has_one_row(tmp_path: Path) -> None:
+    first, second = (ResultsTable(tmp_path / "results.csv", ["brier"]) for _ in range(2))
+    first.append([Row(0, ["seed=0"], metrics={"brier": 0.5})])
+    second.append([Row(0, ["seed=0"], metrics={"brier": 0.75}), Row(1, ["seed=1"], metrics={"brier": 0.25})])
+    first.append([Row(1, ["seed=1"], "failed", "late"), Row(1, ["seed=2"]), Row(0, ["seed=0", "r=1"])])
+    cells = [(row["job"], row["seed"], row["r"], row["brier"]) for row in first.read()]
+    assert cells == [("0", "0", "", "0.5"), ("1", "1", "", "0.25"), ("1", "2", "", ""), ("0", "0", "1", "")]
+
+
 def test_a_full_disk_leaves_the_table_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = ResultsTable(tmp_path / "results.csv")
     table.append([Row(0, ["seed=0"])])
