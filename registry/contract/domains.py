@@ -367,7 +367,7 @@ DOMAINS = {
             lambda generator, y, d: 2 * generator.normal(size=(len(y), d)),
             _ordinal_logits,
             lambda generator, y, d: -_ordinal_logits(y, d),
-            sizes=(4,),
+            sizes=(4, 3),
             edges=lambda d: [
                 Case("all logits 0", np.arange(d + 1.0), np.zeros((d + 1, d))),
                 Case("logits 100 and right", np.arange(d + 1.0), 20 * _ordinal_logits(np.arange(d + 1.0), d)),
