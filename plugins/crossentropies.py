@@ -104,7 +104,7 @@ def generalized_crossentropy(y_true: Any, y_pred: Any, q: float = 0.7) -> Any:
 
     Formula: `mean(y (1 - p^q) / q + (1 - y) (1 - (1 - p)^q) / q)` over the last axis. At `q = 1` it is the absolute
     error, which tolerates wrong labels; as `q` tends to 0 it tends to the crossentropy. The powers are guarded: 1e-7
-    (in float16 1e-4) is added to what they are of. Keras has the form for one-hot targets,
+    (in float16 1e-4) is added to what they are of. Keras has the form for several classes,
     `categorical_generalized_cross_entropy`.
 
     Arguments:

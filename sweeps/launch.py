@@ -1,0 +1,314 @@
+"""Launching the jobs of a sweep: in batches where the app offers that, one by one where not."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import (
+    JobReturn,
+    JobRuntime,
+    JobStatus,
+    configure_log,
+    env_override,
+    filter_overrides,
+    run_job,
+    setup_globals,
+)
+from hydra.experimental.callback import Callback
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict, read_write
+
+from sweeps.batch import CannotBatch, Outcome, batch_of
+from sweeps.callback import SweepResults, describe
+from sweeps.compose import Composed, Template
+from sweeps.files import JobFiles
+from sweeps.progress import Progress
+
+log = logging.getLogger(__name__)
+
+AUTO_DIRECTORIES = 300
+"""Up to this many jobs each has a directory, unless it is said otherwise."""
+
+_FAILURES = 5  # lines about failed jobs per batch; the table has them all
+
+Result = Outcome | Exception
+
+
+@dataclass
+class Job:
+    """One job of a sweep.
+
+    Arguments:
+        place: its place among the jobs that are launched together.
+        number: `hydra.job.num`.
+        composed: its config.
+    """
+
+    place: int
+    number: int
+    composed: Composed
+
+
+class Launch:
+    """Runs the jobs that a sweeper hands over.
+
+    Arguments:
+        context: Hydra's context; its config loader is a `SweepLoader`.
+        task_function: the app.
+        config: the config of the multirun.
+        job_directories: whether a batch's jobs have directories; `"auto"`: up to 300 jobs.
+        chunk_size: how many jobs at most run in one program.
+    """
+
+    def __init__(
+        self,
+        context: HydraContext,
+        task_function: TaskFunction,
+        config: DictConfig,
+        *,
+        job_directories: bool | str = "auto",
+        chunk_size: int | None = None,
+    ) -> None:
+        self.context = context
+        self.task_function = task_function
+        self.config = config
+        self.batch = batch_of(task_function)
+        self.loader: Any = context.config_loader
+        self.chunk_size = chunk_size
+        self._directories = job_directories
+        self._files: dict[int, JobFiles] = {}
+        callbacks = context.callbacks.callbacks
+        self.results = next((callback for callback in callbacks if isinstance(callback, SweepResults)), None)
+        self._others = copy.copy(context.callbacks)
+        self._others.callbacks = [callback for callback in callbacks if _listens_to_jobs(callback)]
+
+    def __call__(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        """Run jobs; the first has the number `first`."""
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        total = len(job_overrides)
+        self._with_directories = self._directories is True or (
+            self._directories == "auto" and first + total <= AUTO_DIRECTORIES
+        )
+        self.returns: list[JobReturn | None] = [None] * total
+        jobs = [job for place, overrides in enumerate(job_overrides) if (job := self._job(place, first, overrides))]
+        done = total - len(jobs)
+        log.info("Launching %d jobs%s", len(jobs), f", {done} are done" if done else "")
+        with Progress(total, done) as self.progress:
+            if self.batch is None:
+                for job in jobs:
+                    self._run_alone(job)
+            else:
+                for chunk, reason in self._chunks(jobs):
+                    self._run(chunk, reason)
+        return [returned for returned in self.returns if returned is not None]
+
+    def _job(self, place: int, first: int, overrides: Sequence[str]) -> Job | None:
+        """The job of a place; `None` if it was done before."""
+        number = first + place
+        own = list(overrides)
+        more = self.batch.overrides if self.batch else ()
+        keys = {override.partition("=")[0].lstrip("+") for override in own}
+        everything = own + [line for line in more if line.partition("=")[0].lstrip("+") not in keys]
+        composed = self.loader.compose(self.config, everything) or self.loader.compose_whole(self.config, everything)
+        done = self.results.done if self.results else None
+        if done is not None:
+            finished = done.find(number, own)
+            if finished is not None:
+                status = JobStatus.COMPLETED if finished.row["status"] == "completed" else JobStatus.FAILED
+                value = finished.value if status == JobStatus.COMPLETED else finished.error()
+                self.returns[place] = self._return(Job(place, number, composed), status, value)
+                return None
+            number = done.free(number)
+            done.take(number)
+        return Job(place, number, composed)
+
+    # Grouping
+
+    def _chunks(self, jobs: Sequence[Job]) -> list[tuple[list[Job], str]]:
+        """Jobs that run together, in the order of each group's first job; or one by one, for the reason given."""
+        assert self.batch is not None
+        groups: dict[tuple[bool, Hashable], list[Job]] = {}
+        for job in jobs:
+            try:
+                _refuse_hydra_interpolations(job.composed)
+                key: tuple[bool, Hashable] = (True, self.batch.group(job.composed.task()))
+            except CannotBatch as error:
+                key = (False, str(error))
+            groups.setdefault(key, []).append(job)
+        chunks: list[tuple[list[Job], str]] = []
+        for (together, value), members in groups.items():
+            if together:
+                chunks += [(chunk, "") for chunk in self._cut(members)]
+            else:
+                chunks.append((members, str(value)))
+        return chunks
+
+    def _cut(self, jobs: list[Job]) -> list[list[Job]]:
+        """Cut a group into chunks of equal size that fit in memory; only the last may be smaller."""
+        assert self.batch is not None
+        size = min(len(jobs), self.chunk_size or len(jobs))
+        if self.batch.limit is not None:
+            size = min(size, max(1, self.batch.limit([job.composed.task() for job in jobs])))
+        count = -(-len(jobs) // size)
+        size = -(-len(jobs) // count)
+        return [jobs[start : start + size] for start in range(0, len(jobs), size)]
+
+    # Running
+
+    def _run(self, jobs: Sequence[Job], reason: str) -> None:
+        """Run jobs in one program; one by one if there is a reason, or if they turn out not to run together."""
+        if not reason:
+            reason = self._run_batch(jobs)
+        if reason:
+            one = "1 job is run alone" if len(jobs) == 1 else f"{len(jobs)} jobs are run one by one"
+            log.warning("%s: %s", one, reason)
+            for job in jobs:
+                self._run_alone(job)
+
+    def _run_batch(self, jobs: Sequence[Job]) -> str:
+        """Run jobs in one program; returns why that was impossible, or nothing."""
+        assert self.batch is not None
+        directories = [Path(os.path.abspath(self._output_dir(job))) for job in jobs]  # noqa: PTH100 - `..` is resolved
+        if self._with_directories:
+            for job, directory in zip(jobs, directories, strict=True):
+                self._files_of(job.composed.template).write(job.composed, job.number, directory)
+        self.progress.resume()
+        with _hydra_config(jobs[0].composed.config(jobs[0].number)) as config:
+            environment = dict(config.hydra.job.env_set)
+        with env_override(environment):
+            for job, directory in zip(jobs, directories, strict=True):
+                self._notify("on_job_start", job, directory, task_function=self.task_function)
+            try:
+                configs = [job.composed.task() for job in jobs]
+                results = list(self.batch.run(configs, directories if self._with_directories else None))
+            except Exception as error:
+                log.debug("A batch failed", exc_info=True)
+                return str(error) if isinstance(error, CannotBatch) else describe(error)[1]
+        if len(results) != len(jobs):
+            raise TypeError(f"the app's batch returned {len(results)} outcomes for {len(jobs)} jobs")
+        self._end(jobs, directories, results)
+        return ""
+
+    def _end(self, jobs: Sequence[Job], directories: Sequence[Path], results: Sequence[Result]) -> None:
+        rows = []
+        for job, directory, result in zip(jobs, directories, results, strict=True):
+            status = JobStatus.FAILED if isinstance(result, Exception) else JobStatus.COMPLETED
+            returned = self._return(job, status, result if isinstance(result, Exception) else result.value)
+            metrics: Mapping[str, Any] = {} if isinstance(result, Exception) else result.metrics
+            self.returns[job.place] = returned
+            self._notify("on_job_end", job, directory, job_return=returned)
+            if self.results is not None:
+                rows.append(self.results.row(job.number, returned, metrics))
+        if self.results is not None:
+            self.results.append(self.config, rows)
+        _log_failures([(job.number, result) for job, result in zip(jobs, results, strict=True)])
+        self.progress.advance(len(jobs))
+
+    def _run_alone(self, job: Job) -> None:
+        """Run a job as Hydra does."""
+        self.progress.pause()
+        place = f" ({self.progress.place()})" if self.progress.total > 1 else ""
+        log.info("\t#%d : %s%s", job.number, " ".join(filter_overrides(job.composed.overrides)), place)
+        returned = run_job(
+            hydra_context=self.context,
+            task_function=self.task_function,
+            config=job.composed.config(job.number),
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        if (
+            job.composed.patches and returned.hydra_cfg is not None
+        ):  # the same configs, made only when somebody looks: those of 1,000 jobs take 150 MB
+            returned.cfg = job.composed.task()
+            returned.hydra_cfg = job.composed.hydra(job.number, returned.hydra_cfg.hydra.runtime.output_dir)
+        self.returns[job.place] = returned
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        self.progress.advance(1)
+
+    # What a job leaves
+
+    def _return(self, job: Job, status: JobStatus, value: Any) -> JobReturn:
+        directory = self._output_dir(job)
+        chdir = self.config.hydra.job.chdir
+        if chdir is None:
+            chdir = not version.base_at_least("1.2")
+        return JobReturn(
+            overrides=job.composed.overrides,
+            cfg=job.composed.task(),
+            hydra_cfg=job.composed.hydra(job.number, os.path.abspath(directory)),  # noqa: PTH100
+            working_dir=directory if chdir else str(Path.cwd()),
+            task_name=JobRuntime.instance().get("name"),
+            status=status,
+            _return_value=value,
+        )
+
+    def _files_of(self, template: Template) -> JobFiles:
+        if id(template) not in self._files:
+            self._files[id(template)] = JobFiles(template)
+        return self._files[id(template)]
+
+    def _output_dir(self, job: Job) -> str:
+        """The job's directory: `hydra.sweep.dir` and `hydra.sweep.subdir` in its config."""
+        subdir = job.composed.template.subdir
+        if subdir == "${hydra.job.num}":
+            name = str(job.number)
+        elif subdir == "${hydra.job.override_dirname}" and "${" not in job.composed.dirname:
+            name = job.composed.dirname
+        else:
+            with _hydra_config(job.composed.config(job.number)) as config:
+                name = str(config.hydra.sweep.subdir)
+        return os.path.join(str(self.config.hydra.sweep.dir), name)  # noqa: PTH118 - as Hydra joins it
+
+    def _notify(self, event: str, job: Job, directory: Path, **named: Any) -> None:
+        """Call the callbacks that do more than the results table, with the job's whole config."""
+        if not self._others.callbacks:
+            return
+        config = job.composed.config(job.number)
+        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+            config.hydra.runtime.output_dir = str(directory)
+        with _hydra_config(config):
+            getattr(self._others, event)(config=config, **named)
+
+
+def _log_failures(results: Sequence[tuple[int, Result]]) -> None:
+    failures = [(number, *describe(result)) for number, result in results if isinstance(result, Exception)]
+    for number, status, message in failures[:_FAILURES]:
+        log.error("#%d %s: %s", number, status, " ".join(message.split()))
+    if len(failures) > _FAILURES:
+        log.error("and %d more jobs of this batch", len(failures) - _FAILURES)
+
+
+def _listens_to_jobs(callback: Any) -> bool:
+    own = type(callback)
+    return not isinstance(callback, SweepResults) and any(
+        getattr(own, event, None) is not getattr(Callback, event) for event in ("on_job_start", "on_job_end")
+    )
+
+
+@contextmanager
+def _hydra_config(config: DictConfig) -> Iterator[DictConfig]:
+    """Make a job's config the one that `${hydra:…}` refers to."""
+    hydra_config = HydraConfig.instance()
+    before = hydra_config.cfg
+    hydra_config.set_config(config)
+    try:
+        yield config
+    finally:
+        hydra_config.cfg = before
+
+
+def _refuse_hydra_interpolations(composed: Composed) -> None:
+    texts = [str(patch.node._value()) for patch in composed.patches]
+    if composed.template.refers_to_hydra or any("${hydra:" in text for text in texts):
+        raise CannotBatch("the config refers to ${hydra:…}, which is only known when a job runs alone")

@@ -1,0 +1,77 @@
+"""How far a sweep is: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+_SECONDS_BETWEEN_LINES = 15.0
+
+
+class Progress:
+    """Shows how many of a sweep's jobs have ended, and when the last will.
+
+    Arguments:
+        total: how many jobs there are.
+        done: how many of them were done before.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total = total
+        self._before = done
+        self._ended = done
+        self._started = self._said = time.monotonic()
+        self._bar: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.pause()
+
+    def resume(self) -> None:
+        """Show the bar, if there is a terminal to show it on."""
+        if self._bar is None and sys.stdout.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            columns = TextColumn("jobs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+            self._bar = Bar(*columns, transient=True)
+            self._bar.add_task("jobs", total=self.total, completed=self._ended)
+            self._bar.start()
+
+    def pause(self) -> None:
+        """Take the bar away, for a job that writes to the terminal itself."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def advance(self, jobs: int) -> None:
+        """Say that jobs have ended."""
+        self._ended += jobs
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=self._ended)
+        elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            log.info("%s jobs have ended%s", self.place(), self._remaining())
+
+    def place(self) -> str:
+        """How many jobs have ended, of how many.
+
+        Example:
+
+        >>> Progress(40, 12).place()
+        '12 of 40'
+        """
+        return f"{self._ended} of {self.total}"
+
+    def _remaining(self) -> str:
+        seconds = (time.monotonic() - self._started) / (self._ended - self._before) * (self.total - self._ended)
+        return f", about {seconds:.0f} s to go" if seconds else ""
