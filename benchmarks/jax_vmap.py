@@ -2,9 +2,9 @@
 
 10 mixing weights r x 100 seeds, 500 epochs each: XOR, Dense(4, sigmoid), Dropout(0.1), Dense(1, sigmoid), the mix
 loss, an L2 penalty of 1e-4 on the hidden kernel, Adam with learning rate 0.05. One `vmap` over the models, one `scan`
-over the epochs, one `jit`. Of the ways to write it that were tried this is the fastest: the masks of all epochs are drawn
-before the scan, by XLA's own generator ("rbg"); JAX's default generator, or drawing inside the scan, trains slower and
-compiles for 6 to 9 s. It needs only jax and numpy, in an environment of its own:
+over the epochs, one `jit`. Of the ways to write it that were tried this is the fastest: the masks of all epochs are
+drawn before the scan, by XLA's own generator ("rbg"); JAX's default generator, or drawing inside the scan, trains
+slower and compiles for 6 to 9 s. It needs only jax and numpy, in an environment of its own:
 
 python benchmarks/jax_vmap.py --seeds 100 --output jax.csv
 """
@@ -111,7 +111,7 @@ def main() -> None:
         for row in zip(r, seeds, solved, loss, brier, y_hat, strict=True):
             writer.writerow([f"{row[0]:g}", row[1], row[2], row[3], row[4], *row[5]])
     ended = time.perf_counter()
-    print(f"{len(r)} models x {arguments.epochs} epochs, solved {solved.mean():.3f}, last loss {history[:, -1].mean():.4f}")
+    print(f"{len(r)} models x {arguments.epochs} epochs: solved {solved.mean():.3f}, loss {history[:, -1].mean():.4f}")
     print(
         f"import {imported - started:.2f} s, compile {compiled - imported:.2f} s, "
         f"train {trained - compiled:.2f} s, write {ended - trained:.2f} s, in all {ended - started:.2f} s"

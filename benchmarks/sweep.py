@@ -39,11 +39,25 @@ def main() -> None:
     imports, hundred, thousand = (timings[name] for name in ("imports", "100 jobs", "1,000 jobs"))
 
     detail = f"{thousand.wall:.1f} s / {imports.wall:.1f} s"
-    print(row("1,000 jobs, files included / `import hydra, tensorflow`", thousand.wall / imports.wall, "≤ 3, try 2", detail))
+    print(
+        row(
+            "1,000 jobs, files included / `import hydra, tensorflow`",
+            thousand.wall / imports.wall,
+            "≤ 3, try 2",
+            detail,
+        )
+    )
     if "JAX" in timings:
         jax = timings["JAX"]
         detail = f"{thousand.wall:.1f} s / {jax.wall:.1f} s"
-        print(row("1,000 jobs, files included / a hand-written JAX vmap script", thousand.wall / jax.wall, "≤ 4, try 2", detail))
+        print(
+            row(
+                "1,000 jobs, files included / a hand-written JAX vmap script",
+                thousand.wall / jax.wall,
+                "≤ 4, try 2",
+                detail,
+            )
+        )
     each = (thousand.wall - hundred.wall) / 900
     print(f"| each further job, (t(1000) - t(100)) / 900 | {1000 * each:.2f} ms | ≤ 4 ms, try 1 | files included |")
     many = timings["10,000 jobs"]

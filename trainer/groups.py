@@ -119,13 +119,14 @@ def plain(config: AnyConfig) -> Mapping[str, Any]:
     return dataclasses.asdict(config) if isinstance(config, Config) else config
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> typing.TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _float_parameters(catalog: registry.Registry, node: Mapping[str, Any]) -> frozenset[str]:
     name = str(node.get("name"))
-    return _described(catalog, name, catalog.find(name), id(catalog.find(name).registered))
+    plugin = catalog.find(name)
+    return _described(catalog, name, plugin, id(plugin.registered))
 
 
 @functools.lru_cache(maxsize=256)

@@ -9,29 +9,27 @@ elementwise), and a loop over the epochs is compiled with XLA once. A row equals
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
 import threading
 import time
-import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 import registry
 from trainer.config import Config, read_config
-from trainer.errors import CannotVectorizeError, DivergedError
+from trainer.errors import DivergedError
 from trainer.fit import arrays, raise_if_diverged, until_diverged
 from trainer.groups import LEARNING_RATE, PLUGINS, SEED, AnyConfig, Group, plain, split
-from trainer.model import build_model, model_seeds
+from trainer.initial import InitialState
+from trainer.model import build_model
+from trainer.probe import create, probe, refused
 from trainer.report import Metrics, measure
 
 _EPOCHS_PER_CALL = 25
@@ -172,12 +170,11 @@ class _Program:
         self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
         self.x, self.y = arrays(config)
         self._batch_size = min(config.batch_size, len(self.x))
-        _probe(self._nodes, split(example)[1], self.y, self._model.get_layer("hidden").kernel.shape)
+        numbers = split(example)[1]
+        probe("loss", self._nodes, numbers, self.y, np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape))
+        probe("reg", self._nodes, numbers, np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0]))
 
-        self._draw = {
-            layer.name: _drawing(layer.kernel_initializer, tuple(layer.kernel.shape))
-            for layer in map(self._model.get_layer, ("hidden", "output"))
-        }
+        self._initial = InitialState(self._model)
         parameters = sum(map(math.prod, self._shapes))
         self._weights = keras.Variable(np.zeros((size, parameters), np.float32))
         self._states = [
@@ -191,7 +188,7 @@ class _Program:
         self._optimizer.learning_rate = lambda: tf.reshape(self._numbers[LEARNING_RATE], (size, 1))
         self._optimizer.build([self._weights])
         self._optimizer_start = [variable.numpy() for variable in self._optimizer.variables]
-        with _refused(self._nodes, "compiling it raised"):
+        with refused(self._nodes, "compiling it raised"):
             advance = tf.function(self._train_and_measure, jit_compile=True, autograph=False)
             self._advance = advance.get_concrete_function(tf.TensorSpec((), tf.int32))
             self._advance(tf.constant(0))
@@ -219,25 +216,16 @@ class _Program:
 
     def _start(self, columns: Mapping[str, np.ndarray]) -> None:
         """Set every variable to what it is before the first step."""
-        for key, variable in self._numbers.items():
-            variable.assign(columns[key].astype(np.float32))
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite in a run alone, too
+            for key, variable in self._numbers.items():
+                variable.assign(columns[key].astype(np.float32))
         for variable, start in zip(self._optimizer.variables, self._optimizer_start, strict=True):
             variable.assign(start)
         seeds, inverse = np.unique(columns[SEED], return_inverse=True)
-        hidden, output, dropout = np.array([model_seeds(int(seed)) for seed in seeds], np.int32).T
-        self._weights.assign(self._initial_weights({"hidden": hidden, "output": output})[inverse])
-        for state in self._states:  # that of the dropout: its seed, and how often it drew
-            state.assign(np.stack([dropout, np.zeros_like(dropout)], axis=1)[inverse])
-
-    def _initial_weights(self, seeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the weights that Keras starts from, per seed of each layer; of shape `(seeds, parameters)`."""
-        count = len(next(iter(seeds.values())))
-        columns = []
-        for weight in self._model.trainable_variables:
-            layer, _, name = weight.path.partition("/")
-            start = self._draw[layer](tf.constant(seeds[layer])) if name == "kernel" else np.tile(weight.numpy(), (count, 1))
-            columns.append(np.reshape(start, (count, -1)))
-        return np.concatenate(columns, axis=1)
+        weights, states = self._initial(seeds)
+        self._weights.assign(weights[inverse])
+        for variable, state in zip(self._states, states, strict=True):
+            variable.assign(state[inverse])
 
     def _train_and_measure(self, epochs: Any) -> tuple[Any, Any, Any, Any]:
         """Train so many epochs, at most `_EPOCHS_PER_CALL`; return the loss of each, and what `_measure` returns."""
@@ -301,8 +289,8 @@ class _Program:
         self, weights: Any, states: list[Any], numbers: Mapping[str, Any], x: Any, y: Any, *, training: bool
     ) -> tuple[Any, Any, Any, list[Any]]:
         """Call one model; return its outputs, loss, penalty and new states."""
-        loss = _create("loss", self._nodes, numbers)
-        self._late.regularizer = _create("reg", self._nodes, numbers)
+        loss = create("loss", self._nodes, numbers)
+        self._late.regularizer = create("reg", self._nodes, numbers)
         parts = tf.split(weights, [math.prod(shape) for shape in self._shapes])
         y_hat, states, penalties = self._model.stateless_call(
             [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)],
@@ -316,96 +304,7 @@ class _Program:
 
 def _typed(config: AnyConfig) -> Config:
     cfg = OmegaConf.merge(OmegaConf.structured(Config), plain(config))
+    assert isinstance(cfg, DictConfig)
     registry.losses.check(cfg.loss, key="loss")
     registry.regularizers.check(cfg.reg, key="reg")
     return read_config(cfg)
-
-
-def _create(key: str, nodes: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, Any]) -> Any:
-    """Create the loss or the regularizer, with tensors for the numbers that vary."""
-    node = dict(nodes[key])
-    varying = {name.removeprefix(f"{key}."): value for name, value in numbers.items() if name.startswith(f"{key}.")}
-    return PLUGINS[key].create(node.pop("name"), **{**node, **varying})
-
-
-class _Given(keras.random.SeedGenerator):
-    """A seed that is a tensor; Keras's initializers take integers and seed generators."""
-
-    def __init__(self, seed: Any) -> None:
-        self.seed = seed
-
-    def next(self, ordered: bool = True) -> Any:
-        """Return what Keras makes of an integer seed."""
-        return tf.stack([self.seed, 0])
-
-
-def _drawing(initializer: keras.initializers.Initializer, shape: tuple[int, ...]) -> Callable[[Any], Any]:
-    """Return the function from seeds to what the initializer draws from each, to the bit; of shape `(seeds, *shape)`."""
-    config = initializer.get_config()
-
-    def draw(seed: Any) -> Any:
-        return type(initializer)(**{**config, "seed": _Given(seed)})(shape, dtype="float32")
-
-    # Not compiled with XLA, which draws other numbers: Keras draws these before it compiles anything.
-    every = tf.function(lambda seeds: tf.map_fn(draw, seeds, fn_output_signature=tf.float32), autograph=False)
-    return every.get_concrete_function(tf.TensorSpec((None,), tf.int32))
-
-
-def _probe(nodes: Mapping[str, Any], numbers: Mapping[str, float], y: np.ndarray, kernel: tuple[int, ...]) -> None:
-    """Raise `CannotVectorizeError` unless the loss and the regularizer treat a tensor as they treat a number."""
-    y_hat = np.linspace(0.1, 0.9, y.size, dtype=np.float32).reshape(y.shape)
-    weights = np.linspace(-1, 1, math.prod(kernel), dtype=np.float32).reshape(kernel)
-    for key, data in (("loss", (y, y_hat)), ("reg", (weights,))):
-        tensors = [tf.constant(values) for values in data]
-        varying = {name: value for name, value in numbers.items() if name.startswith(f"{key}.")}
-
-        def call(varying: Mapping[str, Any], tensors: list[Any], key: str = key) -> Any:
-            return _create(key, nodes, varying)(*tensors)
-
-        with _refused({key: nodes[key]}, f"with a tensor for {_named(varying)} it raised"):
-            arguments = {name: tf.constant(value) for name, value in varying.items()}, tensors
-            traced = tf.function(call, autograph=False).get_concrete_function(*arguments)
-            stateful = [op for op in traced.graph.get_operations() if op.op_def.is_stateful]
-            value = traced(*arguments)
-        if stateful:
-            raise CannotVectorizeError(
-                f"{_owner(key, nodes[key])} draws random numbers or keeps a state of its own ({stateful[0].type})"
-            )
-        alone = call(varying, tensors)
-        if not np.allclose(value, alone, rtol=1e-5, atol=1e-6, equal_nan=True):
-            raise CannotVectorizeError(
-                f"{_owner(key, nodes[key])} computes {float(value):g} with a tensor for {_named(varying)}, "
-                f"and {float(alone):g} with a number"
-            )
-
-
-@contextmanager
-def _refused(nodes: Mapping[str, Mapping[str, Any]], what: str) -> Iterator[None]:
-    """Turn whatever a plugin raises into `CannotVectorizeError`; trained alone, the plugin will speak for itself."""
-    try:
-        yield
-    except Exception as error:
-        cause = error.__cause__ or error
-        message = str(cause).strip().partition("\n")[0]
-        where = next(filter(None, (_line(cause, PLUGINS[key].get(node["name"])) for key, node in nodes.items())), "")
-        owners = " with ".join(_owner(key, node) for key, node in nodes.items())
-        raise CannotVectorizeError(f"{owners}: {what} {type(cause).__name__}: {message}{where}") from error
-
-
-def _line(error: BaseException, target: Any) -> str:
-    """Return the line of the plugin's own file at which an error arose, as `" (file:line: code)"`."""
-    try:
-        file = inspect.getsourcefile(target if inspect.isroutine(target) or inspect.isclass(target) else type(target))
-    except TypeError:
-        return ""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f" ({frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line})" if frames else ""
-
-
-def _owner(key: str, node: Mapping[str, Any]) -> str:
-    plugin = PLUGINS[key].find(node["name"])
-    return f"{PLUGINS[key].kind.noun} '{plugin.name}' ({plugin.origin})"
-
-
-def _named(varying: Mapping[str, Any]) -> str:
-    return " and ".join(f"'{key.partition('.')[2]}'" for key in varying) or "nothing"
