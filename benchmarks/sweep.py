@@ -6,6 +6,7 @@ python -m benchmarks.sweep --jax-python <the Python of an environment with jax a
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from benchmarks.measure import HEADER, ROOT, machine, measure, row
 
@@ -25,7 +26,7 @@ def main() -> None:
     parser.add_argument("--jax-python", help="the Python of an environment with jax and numpy; without it no JAX row")
     arguments = parser.parse_args()
     with_directories = "hydra.launcher.job_directories=true"
-    commands = {
+    commands: dict[str, Sequence[str]] = {
         "imports": ["python", "-c", "import hydra, tensorflow"],
         "100 jobs": vectorized(10, with_directories),
         "1,000 jobs": vectorized(100, with_directories),
