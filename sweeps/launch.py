@@ -95,7 +95,12 @@ class Launch:
         """Run jobs; the first has the number `first`."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        self._sweep_dir = str(self.config.hydra.sweep.dir)
+        Path(self._sweep_dir).mkdir(parents=True, exist_ok=True)
+        chdir = self.config.hydra.job.chdir
+        changes_directory = not version.base_at_least("1.2") if chdir is None else bool(chdir)
+        self._working_dir = None if changes_directory else str(Path.cwd())
+        self._task_name = JobRuntime.instance().get("name")
         total = len(job_overrides)
         self._with_directories = self._directories is True or (
             self._directories == "auto" and first + total <= AUTO_DIRECTORIES
@@ -240,15 +245,12 @@ class Launch:
 
     def _return(self, job: Job, status: JobStatus, value: Any) -> JobReturn:
         directory = self._output_dir(job)
-        chdir = self.config.hydra.job.chdir
-        if chdir is None:
-            chdir = not version.base_at_least("1.2")
         return JobReturn(
             overrides=job.composed.overrides,
             cfg=job.composed.task(),
             hydra_cfg=job.composed.hydra(job.number, os.path.abspath(directory)),  # noqa: PTH100
-            working_dir=directory if chdir else str(Path.cwd()),
-            task_name=JobRuntime.instance().get("name"),
+            working_dir=directory if self._working_dir is None else self._working_dir,
+            task_name=self._task_name,
             status=status,
             _return_value=value,
         )
@@ -268,7 +270,7 @@ class Launch:
         else:
             with _hydra_config(job.composed.config(job.number)) as config:
                 name = str(config.hydra.sweep.subdir)
-        return os.path.join(str(self.config.hydra.sweep.dir), name)  # noqa: PTH118 - as Hydra joins it
+        return os.path.join(self._sweep_dir, name)  # noqa: PTH118 - as Hydra joins it
 
     def _notify(self, event: str, job: Job, directory: Path, **named: Any) -> None:
         """Call the callbacks that do more than the results table, with the job's whole config."""

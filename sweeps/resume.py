@@ -123,7 +123,7 @@ def _to_value(cell: str) -> Any:
 
 
 def describe_sweep(config: DictConfig) -> dict[str, Any]:
-    """What makes a multirun this sweep and no other: overrides, sweeper, the app's config, and the options swept over."""
+    """What makes a multirun this sweep and no other: overrides, sweeper, the app's config, and the swept options."""
     container = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     assert isinstance(container, dict)
     hydra = container.pop("hydra")
