@@ -29,11 +29,15 @@ _HEADER = """\
 
 
 class JobFailed(Exception):  # noqa: N818
-    """A job that failed before the sweep was resumed, with the message that its row keeps."""
+    """A job that failed before the sweep was resumed, or in another process, with the message that its row keeps."""
 
     def __init__(self, message: str, status: str) -> None:
-        super().__init__(message)
+        super().__init__(message, status)  # all of them, so that it can be pickled
+        self.message = message
         self.status = status
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class OtherSweepError(Exception):
