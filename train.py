@@ -8,6 +8,8 @@ python train.py --help
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import hydra
@@ -15,13 +17,43 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 import registry
+import sweeps
 from hydra_plugins.lossreg.app import run
+from registry.startup import quiet_startup
 from trainer.config import read_config
-from trainer.errors import ConfigError, DivergedError
-from trainer.startup import quiet_startup
+from trainer.errors import CannotVectorizeError, ConfigError, DivergedError
+from trainer.groups import chunk_limit, group_key
+
+
+def train_many(cfgs: Sequence[DictConfig], directories: Sequence[Path] | None) -> list[sweeps.Outcome | Exception]:
+    """Train many models in one program; the numbers of each are those of `main` with `jit_compile=true`."""
+    with quiet_startup():
+        from trainer import vectorized
+        from trainer.report import write_history, write_metrics
+
+    try:
+        outcomes = vectorized.train_many(cfgs)
+    except CannotVectorizeError as error:
+        raise sweeps.CannotBatch(str(error)) from error
+    results: list[sweeps.Outcome | Exception] = []
+    for index, (cfg, outcome) in enumerate(zip(cfgs, outcomes, strict=True)):
+        if directories:
+            write_history(outcome.history, directories[index])
+        if outcome.metrics is None:
+            results.append(outcome.error or DivergedError("The loss is not finite."))
+            continue
+        if directories:
+            write_metrics(outcome.metrics, directories[index])
+        value = float(getattr(outcome.metrics, cfg.objective))
+        results.append(sweeps.Outcome(value, asdict(outcome.metrics)))
+    return results
+
+
+TOGETHER = sweeps.Batch(group_key, train_many, ("jit_compile=true",), lambda cfgs: chunk_limit(cfgs[0]))
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@sweeps.batched(TOGETHER)
 def main(cfg: DictConfig) -> float:
     """Train one model, and return the number that a sweeper minimises."""
     started = time.perf_counter()

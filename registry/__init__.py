@@ -12,17 +12,22 @@ Importing this package imports neither TensorFlow nor Keras; creating a loss or 
 
 from __future__ import annotations
 
+import importlib
+
 from registry.catalog import Description, Kind, Plugin, Registry
 from registry.errors import (
     AmbiguousNameError,
     BrokenPluginError,
     DuplicateNameError,
+    ModelFileError,
     ParameterError,
     RegistryError,
     ShapeError,
     UnknownNameError,
     did_you_mean,
 )
+from registry.import_hook import after_import
+from registry.models import load_model
 from registry.schema import REQUIRED, Parameter, Style
 
 __all__ = [
@@ -32,6 +37,7 @@ __all__ = [
     "Description",
     "DuplicateNameError",
     "Kind",
+    "ModelFileError",
     "Parameter",
     "ParameterError",
     "Plugin",
@@ -41,6 +47,7 @@ __all__ = [
     "Style",
     "UnknownNameError",
     "did_you_mean",
+    "load_model",
     "losses",
     "regularizers",
 ]
@@ -50,3 +57,6 @@ losses = Registry("lossreg.losses", Kind("loss", ("y_true", "y_pred")))
 
 regularizers = Registry("lossreg.regularizers", Kind("regularizer", ("weights",)))
 """The regularizers: `lossreg.regularizers`."""
+
+# Keras can then load a model that holds our objects, whoever calls it.
+after_import("keras", lambda: importlib.import_module("registry.objects"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -19,7 +20,7 @@ from registry.errors import (
     did_you_mean,
 )
 from registry.schema import Parameter, Style, check_parameters, read_signature
-from registry.source import outline_of_object, outline_of_source
+from registry.source import Outline, outline_of_object, outline_of_source
 
 Target = TypeVar("Target")
 
@@ -199,7 +200,10 @@ class Registry:
         for plugin in self.plugins():
             listed = plugin.name if plugin.name in names else plugin.qualified_name
             by_origin.setdefault(plugin.origin, []).append(listed)
-        options = "".join(f"\n  {origin}: {', '.join(listed)}" for origin, listed in sorted(by_origin.items()))
+        options = "".join(
+            textwrap.fill(", ".join(listed), 100, initial_indent=f"\n  {origin}: ", subsequent_indent="    ")
+            for origin, listed in sorted(by_origin.items())
+        )
         hint = did_you_mean(str(name), names)
         raise UnknownNameError(f"{where}There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}")
 
@@ -234,12 +238,25 @@ class Registry:
         return self._describe(self.find(name))
 
     def _describe(self, plugin: Plugin) -> Description:
-        outline = None if plugin.registered is not None else outline_of_source(plugin.target)
         try:
-            outline = outline or outline_of_object(plugin.load())
-            style, parameters = read_signature(outline, self.kind.data_arguments)
+            return self.describe_source(plugin) or self._description(plugin, outline_of_object(plugin.load()))
         except (TypeError, ValueError) as error:
             raise BrokenPluginError(f"'{plugin.name}' of package {plugin.origin} cannot be used: {error}") from error
+
+    def describe_source(self, plugin: Plugin) -> Description | None:
+        """Describe a plugin from its source alone: nothing is imported.
+
+        Returns:
+            What `describe` returns, or `None` where the source cannot be found or does not settle the signature.
+
+        Raises:
+            ValueError: if a config cannot hold its parameters.
+        """
+        outline = None if plugin.registered is not None else outline_of_source(plugin.target)
+        return None if outline is None else self._description(plugin, outline)
+
+    def _description(self, plugin: Plugin, outline: Outline) -> Description:
+        style, parameters = read_signature(outline, self.kind.data_arguments)
         return Description(
             name=plugin.name,
             qualified_name=plugin.qualified_name,
@@ -266,7 +283,7 @@ class Registry:
             ParameterError: on an unknown parameter, a missing one, or a value of the wrong type.
         """
         node = _plain(cfg)
-        if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+        if not _is_node(node):
             where = f"{key}: " if key else ""
             raise ParameterError(f"{where}expected {{name: <{self.kind.noun}>, …}}, not {node!r}.")
         values = {name: value for name, value in node.items() if name != "name"}
@@ -274,7 +291,30 @@ class Registry:
 
     def _check(self, plugin: Plugin, values: Mapping[str, Any], key: str = "") -> dict[str, Any]:
         owner = f"{self.kind.noun} '{plugin.name}' ({plugin.origin})"
-        return check_parameters(self._describe(plugin).parameters, values, owner=owner, key=key)
+        parameters = self._describe(plugin).parameters
+        checked = check_parameters(parameters, values, owner=owner, key=key)
+        for parameter in parameters:
+            if parameter.takes_plugins and parameter.name in checked:
+                where = f"{key}.{parameter.name}" if key else parameter.name
+                checked[parameter.name] = self._map_terms(checked[parameter.name], self._check_term, where)
+        return checked
+
+    def _map_terms(self, terms: Any, function: Callable[[Any, str], Any], key: str = "") -> Any:
+        """Apply a function to a parameter that holds a plugin, or a mapping of plugins by name."""
+        if isinstance(terms, Mapping) and "name" not in terms:
+            return {name: function(term, f"{key}.{name}") for name, term in terms.items()}
+        return function(terms, key)
+
+    def _check_term(self, term: Any, key: str) -> dict[str, Any]:
+        """Check a plugin inside a plugin, and return its node; a Keras object that `create` made has one."""
+        if isinstance(plugin := getattr(term, "plugin", None), Plugin):
+            return {"name": plugin.qualified_name, **term.parameters}
+        params = self.check(term, key=key)
+        return {"name": self.find(term["name"]).qualified_name, **params}
+
+    def _build_term(self, node: Any, key: str) -> Any:
+        term = self.build(node, key=key)
+        return getattr(term, "call", term)  # a loss inside a loss is not reduced
 
     def create(self, name: str, /, **params: Any) -> Any:
         """Create a Keras object: a `keras.losses.Loss` or a `keras.regularizers.Regularizer`.
@@ -301,7 +341,12 @@ class Registry:
         description = self._describe(plugin)
         from registry import objects  # imports Keras
 
-        return objects.create(self.kind.noun, plugin, description, target, params)
+        built = {
+            p.name: self._map_terms(params[p.name], self._build_term)
+            for p in description.parameters
+            if p.takes_plugins and p.name in params
+        }
+        return objects.create(self.kind.noun, plugin, description, target, params, params | built)
 
     def register(self, name: str, *, replace: bool = False) -> Callable[[Target], Target]:
         """Register the decorated function or class under a name in this process, for notebooks and tests.
@@ -352,6 +397,10 @@ class Registry:
 def _normalized(distribution: str) -> str:
     """Normalize a distribution's name as PyPI does (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _is_node(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("name"), str)
 
 
 def _plain(cfg: Any) -> Any:

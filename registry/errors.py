@@ -34,6 +34,10 @@ class ShapeError(RegistryError, ValueError):
     """A loss or regularizer returned a value whose shape shows a broadcasting bug."""
 
 
+class ModelFileError(RegistryError, ValueError):
+    """A file holds no model, or names something that may not be loaded from a file."""
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return `" Did you mean 'mix'?"` for the option nearest to `name`, or an empty string.
 

@@ -14,13 +14,30 @@ import keras
 
 from registry.catalog import Description, Plugin
 from registry.errors import BrokenPluginError, RegistryError, ShapeError
+from registry.models import create_again
 from registry.schema import Style
 
 
-def create(noun: str, plugin: Plugin, description: Description, target: Any, params: dict[str, Any]) -> Any:
-    """Create the Keras object of a plugin: `noun` is `"loss"` or `"regularizer"`."""
+def create(
+    noun: str,
+    plugin: Plugin,
+    description: Description,
+    target: Any,
+    parameters: dict[str, Any],
+    arguments: dict[str, Any],
+) -> Any:
+    """Create the Keras object of a plugin.
+
+    Arguments:
+        noun: `"loss"` or `"regularizer"`.
+        plugin: where it comes from.
+        description: what it is.
+        target: the plugin itself.
+        parameters: its parameters as a config has them.
+        arguments: the same as the target takes them, with plugins inside of it built.
+    """
     wrapper = {"loss": RegisteredLoss, "regularizer": RegisteredRegularizer}[noun]
-    return wrapper(plugin, _bind(plugin, description, target, params), params)
+    return wrapper(plugin, _bind(plugin, description, target, arguments), parameters)
 
 
 def _bind(plugin: Plugin, description: Description, target: Any, params: dict[str, Any]) -> Callable[..., Any]:
@@ -78,9 +95,9 @@ def _config(plugin: Plugin, params: dict[str, Any]) -> dict[str, Any]:
 class RegisteredLoss(keras.losses.Loss):
     """A registered loss, as Keras takes it.
 
-    A plugin that is itself a `keras.losses.Loss` is called as it is, its own reduction included. Any other is handed
-    `y_true` and `y_pred` of the same rank, as Keras does for its own functions; what it returns per sample is
-    weighted by `sample_weight` and averaged.
+    The plugin is handed `y_true` and `y_pred` of the same rank, as Keras does for its own functions; what it returns
+    per sample is weighted by `sample_weight` and reduced: averaged, or as a plugin that is a `keras.losses.Loss` says.
+    A `keras.losses.Loss` with a `__call__` of its own does all of this itself.
 
     Arguments:
         plugin: where the loss comes from.
@@ -88,21 +105,22 @@ class RegisteredLoss(keras.losses.Loss):
         parameters: what the function was made with.
     """
 
-    def __init__(self, plugin: Plugin, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
-        if isinstance(function, keras.losses.Loss):
+    def __init__(self, plugin: Plugin, function: Any, parameters: dict[str, Any]) -> None:
+        self._is_keras_loss = isinstance(function, keras.losses.Loss)
+        if self._is_keras_loss:
             super().__init__(name=plugin.name, reduction=function.reduction, dtype=function.dtype)
         else:
             super().__init__(name=plugin.name)
         self.plugin = plugin
         self.parameters = parameters
-        self._function = function
+        self._function: Any = function
 
     def __repr__(self) -> str:
         return _show("loss", self.plugin, self.parameters)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the reduced loss: a scalar, unless the reduction is `"none"`."""
-        if isinstance(self._function, keras.losses.Loss):
+        if self._is_keras_loss and type(self._function).__call__ is not keras.losses.Loss.__call__:
             self._function.reduction = self.reduction
             return self._function(y_true, y_pred, sample_weight=sample_weight)
         return super().__call__(y_true, y_pred, sample_weight=sample_weight)
@@ -117,11 +135,10 @@ class RegisteredLoss(keras.losses.Loss):
         Raises:
             ShapeError: if the result has an axis that the predictions do not have: a broadcasting bug.
         """
-        if isinstance(self._function, keras.losses.Loss):
-            return self._function.call(y_true, y_pred)
+        function = self._function.call if self._is_keras_loss else self._function
         if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
             y_true, y_pred = _same_rank(y_true, y_pred)
-        value = _call(self.plugin, self._function, y_true, y_pred)
+        value = _call(self.plugin, function, y_true, y_pred)
         if not keras.tree.is_nested(y_pred):
             self._refuse_broadcast(keras.ops.shape(value), keras.ops.shape(y_pred))
         return value
@@ -147,7 +164,7 @@ class RegisteredLoss(keras.losses.Loss):
         """Create the loss again, through the registry."""
         import registry
 
-        loss = registry.losses.create(config["plugin"], **config["parameters"])
+        loss = create_again(registry.losses, config)
         loss.reduction = config["reduction"]
         return loss
 
@@ -156,7 +173,10 @@ def _same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """Add or remove a trailing axis of one where the ranks differ by one, so that `(n,)` meets `(n, 1)` elementwise."""
     true_rank, pred_rank = len(y_true.shape), len(y_pred.shape)
     if true_rank == pred_rank + 1 and y_true.shape[-1] == 1:
-        y_true = keras.ops.squeeze(y_true, axis=-1)
+        if pred_rank == 1:  # the last axis of (n,) is the batch, over which no loss may reduce
+            y_pred = keras.ops.expand_dims(y_pred, axis=-1)
+        else:
+            y_true = keras.ops.squeeze(y_true, axis=-1)
     elif pred_rank == true_rank + 1 and y_pred.shape[-1] == 1:
         y_true = keras.ops.expand_dims(y_true, axis=-1)
     return y_true, y_pred
@@ -203,4 +223,4 @@ class RegisteredRegularizer(keras.regularizers.Regularizer):
         """Create the regularizer again, through the registry."""
         import registry
 
-        return registry.regularizers.create(config["plugin"], **config["parameters"])
+        return create_again(registry.regularizers, config)

@@ -32,7 +32,7 @@ _SCALARS = {"float", "int", "bool", "str"}
 
 _TYPE_NAMES: dict[str, Any] = {
     name: getattr(typing, name)
-    for name in ("Any", "Dict", "List", "Literal", "Optional", "Sequence", "Tuple", "Union", "Mapping")
+    for name in ("Any", "Callable", "Dict", "List", "Literal", "Optional", "Sequence", "Tuple", "Union", "Mapping")
 } | {"typing": typing, "t": typing, "collections": collections}
 
 
@@ -66,6 +66,11 @@ class Parameter:
     def required(self) -> bool:
         """Whether it must be given."""
         return self.default is REQUIRED
+
+    @property
+    def takes_plugins(self) -> bool:
+        """Whether its values are plugins themselves, by name: annotated as `Callable`, or as a `dict` of them."""
+        return _is_callable(self.type) or any(_is_callable(kind) for kind in typing.get_args(self.type)[1:])
 
     @property
     def type_name(self) -> str:
@@ -190,12 +195,16 @@ def check_parameters(
     return checked
 
 
+def _is_callable(kind: Any) -> bool:
+    return kind is collections.abc.Callable or typing.get_origin(kind) is collections.abc.Callable
+
+
 def _is_missing(value: Any) -> bool:
     return isinstance(value, str) and value == "???"
 
 
 def _check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> Any:
-    if not isinstance(value, (str, int, float, bool, type(None), list, tuple, dict)):
+    if parameter.takes_plugins or not isinstance(value, (str, int, float, bool, type(None), list, tuple, dict)):
         return value
     try:
         return msgspec.convert(value, parameter.type)

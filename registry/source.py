@@ -71,6 +71,22 @@ def outline_of_source(target: str) -> Outline | None:
     return Outline(signature, False, _returns_function(definition), ast.get_docstring(definition) or "")
 
 
+def fault_of_source(target: str) -> str:
+    """Say why importing the entry-point target `"module:attribute"` must fail, as far as the source shows it.
+
+    Modules that do not exist, syntax errors, a `raise` at the top of a module, an attribute that is nowhere bound or
+    is a plain constant. Nothing is imported, so an empty string is no proof that it works.
+
+    Example:
+
+    >>> fault_of_source("textwrap:shorter")
+    "module 'textwrap' has no attribute 'shorter'"
+    >>> fault_of_source("textwrap:shorten")
+    ''
+    """
+    return _fault(target, _FOLLOWED_IMPORTS)
+
+
 def outline_of_object(target: Any) -> Outline:
     """Outline a target that is already imported.
 
@@ -108,6 +124,83 @@ def _find_definition(module: str, name: str, follow: int) -> tuple[str, _Functio
         original = next(alias.name for alias in binding.names if (alias.asname or alias.name) == name)
         return _find_definition(origin, original, follow - 1) if origin else None
     return None
+
+
+def _fault(target: str, follow: int) -> str:
+    module, _, path = target.partition(":")
+    attribute = path.partition(".")[0]
+    if not attribute:
+        return f"'{target}' is not of the form module:attribute"
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):  # parent packages are imported first
+        if fault := _fault_of_import(".".join(parts[:depth])):
+            return fault
+    tree = _parse(module)
+    if tree is None or _binds_unseen_names(tree):
+        return ""
+    bindings = [statement for statement in tree.body if attribute in _bound_names(statement)]
+    if not bindings:
+        submodule = _find_spec(f"{module}.{attribute}")
+        return "" if submodule else f"module '{module}' has no attribute '{attribute}'"
+    binding = bindings[-1]
+    if (
+        isinstance(binding, (ast.Assign, ast.AnnAssign))
+        and isinstance(binding.value, ast.Constant)
+        and path == attribute
+    ):
+        return f"{target} is a {type(binding.value.value).__name__}, not a function or a class"
+    if isinstance(binding, ast.ImportFrom) and follow:
+        origin = _absolute_module(module, binding)
+        original = next(alias.name for alias in binding.names if (alias.asname or alias.name) == attribute)
+        return _fault(f"{origin}:{original}", follow - 1) if origin else ""
+    return ""
+
+
+@functools.cache
+def _fault_of_import(module: str) -> str:
+    """Say why a module cannot be imported, as far as its own top-level statements show it."""
+    if module in sys.modules:
+        return ""
+    spec = _find_spec(module)
+    if spec is None:
+        return f"No module named '{module}'"
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        return ""
+    tree = _parse(module)
+    if tree is None:
+        return _fault_of_syntax(module, Path(spec.origin))
+    for statement in tree.body:
+        if isinstance(statement, ast.Raise):
+            return f"importing {module} raises {ast.unparse(statement).removeprefix('raise ')}"
+        needed: list[str] = []
+        if isinstance(statement, ast.Import):
+            needed = [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom) and not statement.level:
+            needed = [statement.module or ""]
+        for name in needed:
+            top = name.partition(".")[0]
+            if top not in sys.modules and _find_spec(top) is None:
+                return f"importing {module} raises ModuleNotFoundError: No module named '{top}'"
+    return ""
+
+
+def _fault_of_syntax(module: str, path: Path) -> str:
+    try:
+        ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"importing {module} raises {type(error).__name__}: {error}"
+    return ""
+
+
+@functools.cache
+def _binds_unseen_names(tree: ast.Module) -> bool:
+    """Whether a module may have attributes that no statement names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.alias) and node.name == "*":
+            return True
+        if isinstance(node, ast.Name) and node.id in {"globals", "locals", "vars", "exec", "setattr", "sys"}:
+            return True
+    return any("__getattr__" in _bound_names(statement) for statement in tree.body)
 
 
 @functools.cache
@@ -180,6 +273,7 @@ def _outline_class(module: str, definition: ast.ClassDef, follow: int = _FOLLOWE
         if signature is None or not signature.parameters:
             return None
         parameters = list(signature.parameters.values())[1:]
+        docstring = docstring or ast.get_docstring(initializer) or ""
         return Outline(signature.replace(parameters=parameters), True, None, docstring)
     if not definition.bases:
         return Outline(inspect.Signature(), True, None, docstring)

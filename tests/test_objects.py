@@ -68,9 +68,20 @@ def test_targets_without_a_trailing_axis_do_not_broadcast(shape: tuple[int, ...]
     assert float(loss(Y.reshape(shape), P)) == pytest.approx(np.mean((Y - P) ** 2), rel=1e-6)
 
 
-def test_a_broadcasting_bug_is_an_error_that_names_the_package(losses: Registry) -> None:
-    with pytest.raises(ShapeError, match=r"'broadcasting' \(every-kind 1\.2\.3\).*\(4, 4\).*\(4, 1\)"):
-        losses.create("broadcasting")(Y, P)
+@pytest.mark.parametrize("name", ["broadcasting", "broadcasting_class"])
+def test_a_broadcasting_bug_is_an_error_that_names_the_package(losses: Registry, name: str) -> None:
+    with pytest.raises(ShapeError, match=rf"'{name}' \(every-kind 1\.2\.3\).*\(4, 4\).*\(4, 1\)"):
+        losses.create(name)(Y, P)
+
+
+def test_a_class_of_a_stranger_is_handed_equal_ranks(losses: Registry) -> None:
+    expected = np.mean((Y - P) ** 2)
+    for y_true, y_pred in ((Y[:, 0], P), (Y, P[:, 0])):
+        assert float(losses.create("elementwise_class")(y_true, y_pred)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_keras_loss_that_calls_itself_is_left_to_it(losses: Registry) -> None:
+    assert float(losses.create("own_call")(Y, P)) == pytest.approx(np.abs(Y - P).sum(), rel=1e-6)
 
 
 def test_a_penalty_that_is_no_scalar_is_an_error_that_names_the_package(regularizers: Registry) -> None:

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 
+import registry
 from tests.conftest import ROOT, Run
 from trainer.config import Config, Data, Model, Optimizer
 from trainer.fit import arrays, fit
@@ -87,10 +88,8 @@ class TestTheRun:
         ]
 
     def test_the_model_is_saved_with_its_weights(self, finished: tuple[str, Path]) -> None:
-        import registry.objects  # noqa: F401
-
         metrics = json.loads((finished[1] / "metrics.json").read_text())
-        model = keras.models.load_model(finished[1] / "model.keras")
+        model = registry.load_model(finished[1] / "model.keras")
         y_hat = keras.ops.convert_to_numpy(model(np.array(XOR.inputs, np.float32)))
         assert y_hat.ravel().tolist() == pytest.approx(metrics["y_hat"], abs=1e-7)
         kernel = model.get_layer("hidden").kernel.numpy()

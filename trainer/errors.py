@@ -13,3 +13,10 @@ class DivergedError(ArithmeticError):
     """The loss became NaN or infinite."""
 
     status = "diverged"
+
+
+class CannotVectorizeError(Exception):
+    """Configs cannot train in one program; each of them can still train alone.
+
+    The message names the plugin and the line of its code that is in the way.
+    """

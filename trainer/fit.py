@@ -89,6 +89,11 @@ def fit(model: keras.Model, config: Config) -> np.ndarray:
     losses = losses.reshape(config.epochs, steps_per_epoch)
     sizes = np.minimum(batch_size, len(x) - batch_size * np.arange(steps_per_epoch))
     history = losses @ (sizes / len(x))
+    return until_diverged(history)
+
+
+def until_diverged(history: np.ndarray) -> np.ndarray:
+    """Return a history up to and including the first epoch whose loss is not finite."""
     finite = np.isfinite(history)
     return history if finite.all() else history[: int(np.argmin(finite)) + 1]
 

@@ -1,4 +1,4 @@
-"""Binary focal loss and the Hoyer regularizer, for Keras; two entry points in pyproject.toml make them plugins."""
+"""A loss and a regularizer for Keras; two entry points in pyproject.toml make them plugins."""
 
 from __future__ import annotations
 

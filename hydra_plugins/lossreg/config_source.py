@@ -74,6 +74,8 @@ class RegistryConfigSource(ConfigSource):
                 node[parameter.name] = "???" if parameter.required else _config_value(parameter.default)
             except UnsupportedValueType:
                 continue  # such a default stays the plugin's own
+            if isinstance(parameter.default, dict):
+                OmegaConf.set_struct(node[parameter.name], False)  # its keys are the user's
         return ConfigResult(provider=self.provider, path=self.full_path(), config=node, header={"package": None})
 
 

@@ -1,0 +1,1 @@
+"""Timing the project against something real, side by side."""

@@ -1,0 +1,12 @@
+"""Holds the plugins of this package to the contract of lossreg: one test per check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from registry import contract
+
+
+@contract.parametrize("focal-hoyer/focal", "focal-hoyer/hoyer")
+def test_contract(check: Callable[[], None]) -> None:
+    check()

@@ -1,0 +1,64 @@
+"""Hydra's multirun with its own launcher and with joblib: one row per job, whatever happens to a job."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+
+def read(sweep: Path) -> list[dict[str, str]]:
+    with (sweep / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def sweep_of(folder: Path) -> Path:
+    (sweep,) = folder.glob("multirun/*/*")
+    return sweep
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_six_jobs_give_six_rows(launcher: str, run: Run, tmp_path: Path) -> None:
+    overrides = ("loss=bce,mse,mix", "reg=none,l2custom", "epochs=5", f"hydra/launcher={launcher}")
+    jobs = ("hydra.launcher.n_jobs=2",) if launcher == "joblib" else ()
+    result = run("-m", *overrides, *jobs)
+    assert result.returncode == 0, result.stderr
+    sweep = sweep_of(tmp_path)
+    rows = sorted(read(sweep), key=lambda row: int(row["job"]))
+    assert list(rows[0]) == [
+        *("job", "status", "error", "override.loss", "reg", "epochs", "solved", "accuracy", "loss", "brier", "seconds")
+    ]
+    assert [int(row["job"]) for row in rows] == list(range(6))
+    assert [(row["override.loss"], row["reg"]) for row in rows] == [
+        (loss, reg) for loss in ("bce", "mse", "mix") for reg in ("none", "l2custom")
+    ]
+    for row in rows:
+        assert (row["status"], row["error"]) == ("completed", "")
+        directory = sweep / row["job"]
+        metrics = json.loads((directory / "metrics.json").read_text())
+        assert float(row["brier"]) == metrics["brier"]
+        assert float(row["loss"]) == metrics["loss"]
+        names = {path.name for path in directory.iterdir()}
+        assert {".hydra", "history.csv", "metrics.json", "model.keras", "report.png"} <= names
+    assert "results.csv" in result.stdout
+
+
+def test_a_job_that_fails_is_a_row_and_the_others_run(run: Run, packages: Path, tmp_path: Path) -> None:
+    losses = "loss=bce,becomes_nan,shatter,raises,with_parameters,mse"
+    result = run("-m", losses, "epochs=40", "verbose=0", path=(packages,))
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    rows = {row["override.loss"]: row for row in read(sweep_of(tmp_path))}
+    assert {loss: row["status"] for loss, row in rows.items()} == {
+        **{"bce": "completed", "mse": "completed", "becomes_nan": "diverged"},
+        **dict.fromkeys(("shatter", "raises", "with_parameters"), "failed"),
+    }
+    assert "at epoch" in rows["becomes_nan"]["error"]
+    assert "broken-pack 1.2.3" in rows["shatter"]["error"]
+    assert "this loss always raises" in rows["raises"]["error"]
+    assert "needs a value for 'scale'" in rows["with_parameters"]["error"]
+    assert rows["shatter"]["brier"] == ""

@@ -1,0 +1,100 @@
+"""Whether a plugin's code takes a tensor where it took a number; if not, an error that says whose code, and where."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.errors import CannotVectorizeError
+from trainer.groups import PLUGINS
+
+Nodes = Mapping[str, Mapping[str, Any]]
+"""The config nodes of the plugins, by config key: `{"loss": {"name": "mix", "r": 0.8}, …}`."""
+
+
+def create(key: str, nodes: Nodes, numbers: Mapping[str, Any]) -> Any:
+    """Create the loss or the regularizer of a node, with some of its parameters replaced.
+
+    Arguments:
+        key: `"loss"` or `"reg"`.
+        nodes: the config nodes.
+        numbers: values or tensors by config key, such as `"loss.r"`; those of other keys are ignored.
+    """
+    node = {**nodes[key], **_of(key, numbers)}
+    return PLUGINS[key].create(node.pop("name"), **node)
+
+
+def probe(key: str, nodes: Nodes, numbers: Mapping[str, float], *data: np.ndarray) -> None:
+    """Trace a plugin with tensors for its numbers, and hold its value against the one that it has with numbers.
+
+    Arguments:
+        key: `"loss"` or `"reg"`.
+        nodes: the config nodes.
+        numbers: by config key, what is to be a tensor.
+        *data: what the plugin is called with.
+
+    Raises:
+        CannotVectorizeError: if the plugin raises, has another value, draws random numbers, or keeps a state.
+    """
+
+    def call(numbers: Mapping[str, Any], data: list[Any]) -> Any:
+        return create(key, nodes, numbers)(*data)
+
+    tensors = [tf.constant(values, tf.float32) for values in data]
+    varying = {name: tf.constant(value, tf.float32) for name, value in numbers.items() if name.startswith(f"{key}.")}
+    names = " and ".join(f"'{name}'" for name in _of(key, varying)) or "its data"
+    with refused({key: nodes[key]}, f"with a tensor for {names}, it raised"):
+        traced = tf.function(call, autograph=False).get_concrete_function(varying, tensors)
+        value = float(traced(varying, tensors))
+        alone = float(call({name: numbers[name] for name in varying}, tensors))
+    owner = _owner(key, nodes[key])
+    # keras.random with a seed of its own is stateless, and fine.
+    if stateful := [op.type for op in traced.graph.get_operations() if op.op_def.is_stateful]:
+        raise CannotVectorizeError(f"{owner}: it has side effects, such as random numbers or a state ({stateful[0]})")
+    if not np.isclose(value, alone, rtol=1e-5, atol=1e-6, equal_nan=True):
+        raise CannotVectorizeError(f"{owner}: with a tensor for {names} its value is {value:g}, else {alone:g}")
+
+
+@contextmanager
+def refused(nodes: Nodes, what: str) -> Iterator[None]:
+    """Turn any error of the block into a `CannotVectorizeError`; trained alone, a broken plugin speaks for itself.
+
+    Arguments:
+        nodes: the config nodes of the plugins that may be at fault.
+        what: what was done with them, for the message.
+    """
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ or error
+        message = str(cause).strip().partition("\n")[0]
+        lines = filter(None, (_line(cause, PLUGINS[key].get(node["name"])) for key, node in nodes.items()))
+        owners = " with ".join(_owner(key, node) for key, node in nodes.items())
+        where = next(lines, "")
+        raise CannotVectorizeError(f"{owners}: {what} {type(cause).__name__}: {message}{where}") from error
+
+
+def _of(key: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers of one plugin by parameter name."""
+    return {name.partition(".")[2]: value for name, value in numbers.items() if name.startswith(f"{key}.")}
+
+
+def _line(error: BaseException, target: Any) -> str:
+    """Return the line of the plugin's own file at which an error arose, as `" (file:line: code)"`."""
+    try:
+        file = inspect.getsourcefile(target if inspect.isroutine(target) or inspect.isclass(target) else type(target))
+    except TypeError:
+        return ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" ({frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line})" if frames else ""
+
+
+def _owner(key: str, node: Mapping[str, Any]) -> str:
+    plugin = PLUGINS[key].find(node["name"])
+    return f"{PLUGINS[key].kind.noun} '{plugin.name}' ({plugin.origin})"
