@@ -18,7 +18,7 @@ from sweeps.batch import is_resumable
 from sweeps.compose import as_written
 from sweeps.ending import Ending
 from sweeps.results import ResultsTable, Row
-from sweeps.resume import Done, Finished, OtherSweepError, begin, describe_sweep, set_finished
+from sweeps.resume import Done, Finished, JobFailed, OtherSweepError, begin, describe_sweep, set_finished
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +167,8 @@ def describe(error: object) -> tuple[str, str]:
     >>> describe(ValueError("r must be positive"))
     ('failed', 'ValueError: r must be positive')
     """
+    if isinstance(error, JobFailed):
+        return error.status, error.message
     status = getattr(error, "status", None)
     message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return status if isinstance(status, str) else "failed", message

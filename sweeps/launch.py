@@ -18,7 +18,6 @@ from hydra.core.utils import (
     JobRuntime,
     JobStatus,
     configure_log,
-    env_override,
     filter_overrides,
     run_job,
     setup_globals,
@@ -27,7 +26,8 @@ from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
-from sweeps.batch import CannotBatch, Outcome, batch_of
+from sweeps.backends import Answer, Chunk, Engine, Result, run_chunk
+from sweeps.batch import CannotBatch, batch_of
 from sweeps.callback import SweepResults, describe
 from sweeps.compose import Composed, Template
 from sweeps.files import JobFiles
@@ -39,8 +39,6 @@ AUTO_DIRECTORIES = 300
 """Up to this many jobs each has a directory, unless it is said otherwise."""
 
 _FAILURES = 5  # lines about failed jobs per batch; the table has them all
-
-Result = Outcome | Exception
 
 
 @dataclass
@@ -67,6 +65,9 @@ class Launch:
         config: the config of the multirun.
         job_directories: whether a batch's jobs have directories; `"auto"`: up to 300 jobs.
         chunk_size: how many jobs at most run in one program.
+        backend: where the chunks run: `serial`, `loky`, `ray` or `dask`.
+        n_jobs: how many chunks run at once, where the backend is not `serial`; -1: one per processor.
+        address: of a cluster.
     """
 
     def __init__(
@@ -77,6 +78,9 @@ class Launch:
         *,
         job_directories: bool | str = "auto",
         chunk_size: int | None = None,
+        backend: str = "serial",
+        n_jobs: int = -1,
+        address: str | None = None,
     ) -> None:
         self.context = context
         self.task_function = task_function
@@ -84,6 +88,7 @@ class Launch:
         self.batch = batch_of(task_function)
         self.loader: Any = context.config_loader
         self.chunk_size = chunk_size
+        self.engine = Engine(backend, n_jobs, address)
         self._directories = job_directories
         self._files: dict[int, JobFiles] = {}
         callbacks = context.callbacks.callbacks
@@ -95,7 +100,12 @@ class Launch:
         """Run jobs; the first has the number `first`."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        self._sweep_dir = str(self.config.hydra.sweep.dir)
+        Path(self._sweep_dir).mkdir(parents=True, exist_ok=True)
+        chdir = self.config.hydra.job.chdir
+        changes_directory = not version.base_at_least("1.2") if chdir is None else bool(chdir)
+        self._working_dir = None if changes_directory else str(Path.cwd())
+        self._task_name = JobRuntime.instance().get("name")
         total = len(job_overrides)
         self._with_directories = self._directories is True or (
             self._directories == "auto" and first + total <= AUTO_DIRECTORIES
@@ -108,9 +118,9 @@ class Launch:
             if self.batch is None:
                 for job in jobs:
                     self._run_alone(job)
-            else:
-                for chunk, reason in self._chunks(jobs):
-                    self._run(chunk, reason)
+            elif jobs:
+                with self.engine.start() as workers:
+                    self._run(self._chunks(jobs, workers))
         return [returned for returned in self.returns if returned is not None]
 
     def _job(self, place: int, first: int, overrides: Sequence[str]) -> Job | None:
@@ -135,7 +145,7 @@ class Launch:
 
     # Grouping
 
-    def _chunks(self, jobs: Sequence[Job]) -> list[tuple[list[Job], str]]:
+    def _chunks(self, jobs: Sequence[Job], workers: int) -> list[tuple[list[Job], str]]:
         """Jobs that run together, in the order of each group's first job; or one by one, for the reason given."""
         assert self.batch is not None
         groups: dict[tuple[bool, Hashable], list[Job]] = {}
@@ -149,15 +159,15 @@ class Launch:
         chunks: list[tuple[list[Job], str]] = []
         for (together, value), members in groups.items():
             if together:
-                chunks += [(chunk, "") for chunk in self._cut(members)]
+                chunks += [(chunk, "") for chunk in self._cut(members, workers)]
             else:
                 chunks.append((members, str(value)))
         return chunks
 
-    def _cut(self, jobs: list[Job]) -> list[list[Job]]:
-        """Cut a group into chunks of equal size that fit in memory; only the last may be smaller."""
+    def _cut(self, jobs: list[Job], workers: int) -> list[list[Job]]:
+        """Cut a group into chunks of equal size that fit in memory, one per worker; only the last may be smaller."""
         assert self.batch is not None
-        size = min(len(jobs), self.chunk_size or len(jobs))
+        size = min(self.chunk_size or len(jobs), -(-len(jobs) // workers))
         if self.batch.limit is not None:
             size = min(size, max(1, self.batch.limit([job.composed.task() for job in jobs])))
         count = -(-len(jobs) // size)
@@ -166,54 +176,58 @@ class Launch:
 
     # Running
 
-    def _run(self, jobs: Sequence[Job], reason: str) -> None:
-        """Run jobs in one program; one by one if there is a reason, or if they turn out not to run together."""
-        if not reason:
-            reason = self._run_batch(jobs)
-        if reason:
-            one = "1 job is run alone" if len(jobs) == 1 else f"{len(jobs)} jobs are run one by one"
-            log.warning("%s: %s", one, reason)
-            for job in jobs:
-                self._run_alone(job)
-
-    def _run_batch(self, jobs: Sequence[Job]) -> str:
-        """Run jobs in one program; returns why that was impossible, or nothing."""
+    def _run(self, chunks: Sequence[tuple[list[Job], str]]) -> None:
+        """Run chunks in the order they come in; those that go to other processes first."""
         assert self.batch is not None
-        directories = [Path(os.path.abspath(self._output_dir(job))) for job in jobs]  # noqa: PTH100 - `..` is resolved
-        if self._with_directories:
-            for job, directory in zip(jobs, directories, strict=True):
-                self._files_of(job.composed.template).write(job.composed, job.number, directory)
-        self.progress.resume()
-        with _hydra_config(jobs[0].composed.config(jobs[0].number)) as config:
-            environment = dict(config.hydra.job.env_set)
-        with env_override(environment):
-            for job, directory in zip(jobs, directories, strict=True):
-                self._notify("on_job_start", job, directory, task_function=self.task_function)
-            try:
-                configs = [job.composed.task() for job in jobs]
-                results = list(self.batch.run(configs, directories if self._with_directories else None))
-            except Exception as error:
-                log.debug("A batch failed", exc_info=True)
-                return str(error) if isinstance(error, CannotBatch) else describe(error)[1]
-        if len(results) != len(jobs):
-            raise TypeError(f"the app's batch returned {len(results)} outcomes for {len(jobs)} jobs")
-        self._end(jobs, directories, results)
-        return ""
+        if self.engine.backend != "serial":
+            together = [jobs for jobs, reason in chunks if not reason]
+            self.progress.resume()
+            for place, answer in self.engine.run(self.batch, [self._prepare(jobs) for jobs in together]):
+                self._end(together[place], answer)
+            chunks = [(jobs, reason) for jobs, reason in chunks if reason]
+        for jobs, reason in chunks:
+            if reason:
+                self._run_one_by_one(jobs, reason)
+            else:
+                self.progress.resume()
+                self._end(jobs, run_chunk(self.batch.run, self._prepare(jobs)))
 
-    def _end(self, jobs: Sequence[Job], directories: Sequence[Path], results: Sequence[Result]) -> None:
+    def _prepare(self, jobs: Sequence[Job]) -> Chunk:
+        """What a batch needs of its jobs; their directories are made."""
+        folders = [self._folder(job) for job in jobs]
+        if self._with_directories:
+            for job, folder in zip(jobs, folders, strict=True):
+                self._files_of(job.composed.template).write(job.composed, job.number, folder)
+        with _hydra_config(jobs[0].composed.config(jobs[0].number)) as config:
+            environment = {str(name): str(value) for name, value in config.hydra.job.env_set.items()}
+        for job, folder in zip(jobs, folders, strict=True):
+            self._notify("on_job_start", job, folder, task_function=self.task_function)
+        return Chunk([job.composed.task() for job in jobs], folders if self._with_directories else None, environment)
+
+    def _end(self, jobs: Sequence[Job], answer: Answer) -> None:
+        """Keep what a batch came to; where it could not be run, run its jobs one by one."""
+        if answer.reason:
+            self._run_one_by_one(jobs, answer.reason)
+            return
         rows = []
-        for job, directory, result in zip(jobs, directories, results, strict=True):
+        for job, result in zip(jobs, answer.results, strict=True):
             status = JobStatus.FAILED if isinstance(result, Exception) else JobStatus.COMPLETED
             returned = self._return(job, status, result if isinstance(result, Exception) else result.value)
             metrics: Mapping[str, Any] = {} if isinstance(result, Exception) else result.metrics
             self.returns[job.place] = returned
-            self._notify("on_job_end", job, directory, job_return=returned)
+            self._notify("on_job_end", job, self._folder(job), job_return=returned)
             if self.results is not None:
                 rows.append(self.results.row(job.number, returned, metrics))
         if self.results is not None:
             self.results.append(self.config, rows)
-        _log_failures([(job.number, result) for job, result in zip(jobs, results, strict=True)])
+        _log_failures([(job.number, result) for job, result in zip(jobs, answer.results, strict=True)])
         self.progress.advance(len(jobs))
+
+    def _run_one_by_one(self, jobs: Sequence[Job], reason: str) -> None:
+        one = "1 job is run alone" if len(jobs) == 1 else f"{len(jobs)} jobs are run one by one"
+        log.warning("%s: %s", one, " ".join(reason.split()))
+        for job in jobs:
+            self._run_alone(job)
 
     def _run_alone(self, job: Job) -> None:
         """Run a job as Hydra does."""
@@ -240,15 +254,12 @@ class Launch:
 
     def _return(self, job: Job, status: JobStatus, value: Any) -> JobReturn:
         directory = self._output_dir(job)
-        chdir = self.config.hydra.job.chdir
-        if chdir is None:
-            chdir = not version.base_at_least("1.2")
         return JobReturn(
             overrides=job.composed.overrides,
             cfg=job.composed.task(),
-            hydra_cfg=job.composed.hydra(job.number, os.path.abspath(directory)),  # noqa: PTH100
-            working_dir=directory if chdir else str(Path.cwd()),
-            task_name=JobRuntime.instance().get("name"),
+            hydra_cfg=job.composed.hydra(job.number, str(self._folder(job))),
+            working_dir=directory if self._working_dir is None else self._working_dir,
+            task_name=self._task_name,
             status=status,
             _return_value=value,
         )
@@ -257,6 +268,9 @@ class Launch:
         if id(template) not in self._files:
             self._files[id(template)] = JobFiles(template)
         return self._files[id(template)]
+
+    def _folder(self, job: Job) -> Path:
+        return Path(os.path.abspath(self._output_dir(job)))  # noqa: PTH100 - `..` is resolved
 
     def _output_dir(self, job: Job) -> str:
         """The job's directory: `hydra.sweep.dir` and `hydra.sweep.subdir` in its config."""
@@ -268,7 +282,7 @@ class Launch:
         else:
             with _hydra_config(job.composed.config(job.number)) as config:
                 name = str(config.hydra.sweep.subdir)
-        return os.path.join(str(self.config.hydra.sweep.dir), name)  # noqa: PTH118 - as Hydra joins it
+        return os.path.join(self._sweep_dir, name)  # noqa: PTH118 - as Hydra joins it
 
     def _notify(self, event: str, job: Job, directory: Path, **named: Any) -> None:
         """Call the callbacks that do more than the results table, with the job's whole config."""

@@ -29,11 +29,15 @@ _HEADER = """\
 
 
 class JobFailed(Exception):  # noqa: N818
-    """A job that failed before the sweep was resumed, with the message that its row keeps."""
+    """A job that failed before the sweep was resumed, or in another process, with the message that its row keeps."""
 
     def __init__(self, message: str, status: str) -> None:
-        super().__init__(message)
+        super().__init__(message, status)  # all of them, so that it can be pickled
+        self.message = message
         self.status = status
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class OtherSweepError(Exception):
@@ -123,7 +127,7 @@ def _to_value(cell: str) -> Any:
 
 
 def describe_sweep(config: DictConfig) -> dict[str, Any]:
-    """What makes a multirun this sweep and no other: overrides, sweeper, the app's config, and the options swept over."""
+    """What makes a multirun this sweep and no other: overrides, sweeper, the app's config, and the swept options."""
     container = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     assert isinstance(container, dict)
     hydra = container.pop("hydra")

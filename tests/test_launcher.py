@@ -67,7 +67,7 @@ def multirun(hydra_restore_singletons: None, tmp_path: Path, monkeypatch: pytest
         GlobalHydra.instance().clear()
         hydra = Hydra.create_main_hydra2("app", create_config_search_path(str(Path(app.__file__).parent / "conf")))
         fixed = ["hydra/launcher=vectorized", "hydra.sweep.dir=sweep", "hydra.job_logging.root=null"]
-        fixed += ["hydra.callbacks.results.show=false"]
+        fixed += ["+hydra.callbacks.results.show=false"]
         launches = hydra.multirun("config", task, [*fixed, *overrides], with_log_configuration=False)
         return [returned for returns in launches for returned in returns]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import time
 from collections.abc import Hashable, Sequence
 from pathlib import Path
@@ -47,6 +48,9 @@ def run(configs: Sequence[DictConfig], folders: Sequence[Path] | None) -> list[s
         raise sweeps.CannotBatch("it turned out so")
     if configs[0].note == "bug":
         raise RuntimeError("a bug in the batch")
+    if configs[0].victim and not Path(configs[0].victim).exists():
+        Path(configs[0].victim).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
     outcomes: list[sweeps.Outcome | Exception] = []
     time.sleep(configs[0].sleep)
     if configs[0].note == "compiled code" and configs[0].seed > 0:

@@ -1,0 +1,111 @@
+"""Chunks of a sweep in other processes: loky, a real Ray, a real dask cluster. No TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.errors import HydraException
+
+from sweeps.backends import Engine
+from tests.test_launcher import Multirun, multirun  # noqa: F401 - a fixture
+from tests.test_results import APP, ROOT, rows
+
+JOBS = ["loss=bce,mix", "seed=range(0,8)", "fail=3", "diverge=5", "hydra.launcher.chunk_size=2"]
+
+
+def check(tmp_path: Path) -> set[str]:
+    """Whether the table is that of the sweep `JOBS`; returns the processes that ran its chunks."""
+    found = rows(tmp_path / "sweep" / "results.csv")
+    assert [row["job"] for row in found] == [str(number) for number in range(16)]
+    status = ["completed"] * 8
+    status[3], status[5] = "failed", "diverged"
+    assert [row["status"] for row in found] == status * 2
+    expected = [f"{0.25 + seed / 100:.2f}" for seed in range(8)] + [f"{seed / 100:.2f}" for seed in range(8)]
+    for row, brier in zip(found, expected, strict=True):
+        assert row["brier"] == "" if row["error"] else float(row["brier"]) == pytest.approx(float(brier))
+    assert found[3]["error"] == "ValueError: seed 3 is unlucky"
+    assert (tmp_path / "sweep" / "15" / "metrics.json").exists()
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert {how for how, *_ in lines} == {"batch-of-2"}
+    assert {environment for *_, environment in lines} == {"set"}
+    return {process for _, _, _, process, _ in lines}
+
+
+@pytest.mark.timeout(120)
+def test_loky_runs_chunks_of_a_program_in_processes(tmp_path: Path) -> None:
+    command = [sys.executable, str(APP), "--multirun", "hydra.sweep.dir=sweep", f"log={tmp_path}/log", *JOBS]
+    command += ["hydra/launcher=vectorized", "hydra.launcher.backend=loky", "hydra.launcher.n_jobs=2", "sleep=0.2"]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert "ValueError: seed 3 is" in done.stderr
+    assert len(check(tmp_path)) == 2
+
+
+@pytest.mark.timeout(120)
+def test_loky_worker_that_is_killed(multirun: Multirun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    with pytest.raises(ValueError, match="unlucky"):
+        multirun(
+            *("hydra.launcher.backend=loky", "hydra.launcher.n_jobs=2", f"log={tmp_path}/log"),
+            *(f"victim={tmp_path}/victim", *JOBS),
+        )
+    assert (tmp_path / "victim").exists()
+    check(tmp_path)
+    assert "A worker died" in capsys.readouterr().out
+
+
+@pytest.fixture
+def dask_address() -> Iterator[str]:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.filterwarnings("ignore")
+def test_dask_worker_that_is_killed(multirun: Multirun, tmp_path: Path, dask_address: str) -> None:  # noqa: F811
+    """One of two worker processes of a real cluster is killed while it runs a chunk."""
+    with pytest.raises(ValueError, match="unlucky"):
+        multirun(
+            *("hydra.launcher.backend=dask", f"hydra.launcher.address='{dask_address}'", f"log={tmp_path}/log"),
+            *(f"victim={tmp_path}/victim", "sleep=0.2", *JOBS),
+        )
+    assert (tmp_path / "victim").exists()
+    assert str(os.getpid()) not in check(tmp_path)
+
+
+@pytest.fixture
+def ray_cluster() -> Iterator[None]:
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.filterwarnings("ignore")
+def test_ray_runs_chunks(multirun: Multirun, tmp_path: Path, ray_cluster: Any) -> None:  # noqa: F811
+    with pytest.raises(ValueError, match="unlucky"):
+        multirun("hydra.launcher.backend=ray", f"log={tmp_path}/log", "sleep=0.2", *JOBS)
+    processes = check(tmp_path)
+    assert str(os.getpid()) not in processes
+    assert len(processes) == 2
+
+
+def test_an_unknown_backend_is_refused(multirun: Multirun) -> None:  # noqa: F811
+    with pytest.raises(HydraException, match=r"hydra.launcher.backend=spark: choose one of serial, loky, ray, dask"):
+        multirun("hydra.launcher.backend=spark", "seed=0,1")
+
+
+def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(HydraException, match=r"needs joblib and cloudpickle and ray: pip install lossreg\[ray\]"):
+        Engine("ray")
