@@ -8,9 +8,10 @@ python train.py --help
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -25,7 +26,9 @@ from trainer.errors import CannotVectorizeError, ConfigError, DivergedError
 from trainer.groups import chunk_limit, group_key
 
 
-def train_many(cfgs: Sequence[DictConfig], directories: Sequence[Path] | None) -> list[sweeps.Outcome | Exception]:
+def train_many(
+    cfgs: Sequence[Mapping[str, Any]], directories: Sequence[Path] | None
+) -> list[sweeps.Outcome | Exception]:
     """Train many models in one program; the numbers of each are those of `main` with `jit_compile=true`."""
     with quiet_startup():
         from trainer import vectorized
@@ -44,7 +47,7 @@ def train_many(cfgs: Sequence[DictConfig], directories: Sequence[Path] | None) -
             continue
         if directories:
             write_metrics(outcome.metrics, directories[index])
-        value = float(getattr(outcome.metrics, cfg.objective))
+        value = float(getattr(outcome.metrics, cfg["objective"]))
         results.append(sweeps.Outcome(value, asdict(outcome.metrics)))
     return results
 

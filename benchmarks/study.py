@@ -1,4 +1,4 @@
-"""The note's question, measured: how often XOR is solved, over the epochs, λ and r. Writes docs/study.md and its picture.
+"""The note's question, measured: how often XOR is solved, over the epochs, λ and r; writes docs/study.md.
 
 python -m benchmarks.study
 """
@@ -26,10 +26,11 @@ GRID = ["loss.r=0,0.5,0.8,1", "reg.r=0,0.0001,0.001,0.01"]
 TEXT = """# The study, measured
 
 A 2020 lecture note trains a 2-4-1 network on XOR with the loss r·bce + (1-r)·mse and an L2 penalty λ on the hidden
-kernel. It observes that 100 epochs with λ = 0.0002 did not solve XOR. One run cannot tell whether that is λ, the number
-of epochs, or the seed; {seeds} seeds can. This page is written by `python -m benchmarks.study`, which runs the two sweeps
-below ({jobs:,} jobs in {seconds:.0f} s; {machine}). "Solved" means that all four outputs are on the right side of 0.5; the
-interval is the 95% Wilson interval over the seeds.
+kernel. It observes that 100 epochs with λ = 0.0002 did not solve XOR. One run cannot tell whether that is λ, the
+number of epochs, or the seed; {seeds} seeds can. This page is written by `python -m benchmarks.study`, which runs the
+two sweeps below ({jobs:,} jobs in {seconds:.0f} s; {machine}).
+"Solved" means that all four outputs are on the right side of 0.5; the interval is the 95% Wilson interval over the
+seeds.
 
 ## 100 epochs or λ?
 
@@ -116,8 +117,8 @@ def conclude(by: Mapping[tuple[str, ...], Point]) -> str:
         "the penalty makes no difference that these seeds could show" if overlap else "the penalty makes a difference"
     )
     return (
-        f'"100 epochs with λ = 0.0002 did not solve XOR" becomes: **100 epochs solve XOR for {noted.rate:.0%} of the seeds '
-        f"with λ = 0.0002 and for {smaller.rate:.0%} with λ = 0.0001, so {penalty}; 500 epochs solve it for "
+        '"100 epochs with λ = 0.0002 did not solve XOR" becomes: '
+        f"**100 epochs solve XOR for {noted.rate:.0%} of the seeds with λ = 0.0002 and for {smaller.rate:.0%} with λ = 0.0001, so {penalty}; 500 epochs solve it for "
         f"{longer.rate:.0%}, so it is the number of epochs that did it.**"
     )
 

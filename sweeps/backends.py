@@ -14,9 +14,8 @@ from pathlib import Path
 
 from hydra.core.utils import env_override
 from hydra.errors import HydraException
-from omegaconf import DictConfig
 
-from sweeps.batch import Batch, CannotBatch, Outcome
+from sweeps.batch import Batch, CannotBatch, Outcome, PlainConfig
 from sweeps.callback import describe
 from sweeps.resume import JobFailed
 
@@ -48,7 +47,7 @@ class Chunk:
         environment: environment variables to set while they run.
     """
 
-    configs: Sequence[DictConfig]
+    configs: Sequence[PlainConfig]
     folders: Sequence[Path] | None
     environment: Mapping[str, str]
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from sweeps.resume import finished_before
 
 TaskFunction = Callable[[DictConfig], Any]
+PlainConfig = Mapping[str, Any]
 
 
 class CannotBatch(Exception):  # noqa: N818 - it is no error: the jobs are run one by one
@@ -38,19 +39,19 @@ class Batch:
 
     Arguments:
         group: maps a job's config to a key that is equal for jobs which may run in one program; may raise
-            `CannotBatch`.
-        run: runs jobs of one group. It is given their configs, and their directories (which exist), or `None` where no
-            job has one; it writes each job's files and returns, in the same order, an `Outcome` or the exception that
-            the job ended with. Whatever it raises, the jobs are then run one by one.
+            `CannotBatch`. Configs are plain data here, resolved and read-only: nested dicts, lists and values.
+        run: runs jobs of one group. It is given their configs as `group` is, and their directories (which exist), or
+            `None` where no job has one; it writes each job's files and returns, in the same order, an `Outcome` or the
+            exception that the job ended with. Whatever it raises, the jobs are then run one by one.
         overrides: what running in a batch fixes (`"jit_compile=true"`). They are added to the overrides of every job
             of the sweep that does not set the key itself, recorded with it, and hold also where it is run alone.
         limit: how many jobs of a group may run at once, given the configs of all; by default any number.
     """
 
-    group: Callable[[DictConfig], Hashable]
-    run: Callable[[Sequence[DictConfig], Sequence[Path] | None], Sequence[Outcome | Exception]]
+    group: Callable[[PlainConfig], Hashable]
+    run: Callable[[Sequence[PlainConfig], Sequence[Path] | None], Sequence[Outcome | Exception]]
     overrides: tuple[str, ...] = ()
-    limit: Callable[[Sequence[DictConfig]], int] | None = None
+    limit: Callable[[Sequence[PlainConfig]], int] | None = None
 
 
 def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction]:

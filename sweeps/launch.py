@@ -152,7 +152,7 @@ class Launch:
         for job in jobs:
             try:
                 _refuse_hydra_interpolations(job.composed)
-                key: tuple[bool, Hashable] = (True, self.batch.group(job.composed.task()))
+                key: tuple[bool, Hashable] = (True, self.batch.group(job.composed.plain()))
             except CannotBatch as error:
                 key = (False, str(error))
             groups.setdefault(key, []).append(job)
@@ -169,7 +169,7 @@ class Launch:
         assert self.batch is not None
         size = min(self.chunk_size or len(jobs), -(-len(jobs) // workers))
         if self.batch.limit is not None:
-            size = min(size, max(1, self.batch.limit([job.composed.task() for job in jobs])))
+            size = min(size, max(1, self.batch.limit([job.composed.plain() for job in jobs])))
         count = -(-len(jobs) // size)
         size = -(-len(jobs) // count)
         return [jobs[start : start + size] for start in range(0, len(jobs), size)]
@@ -202,7 +202,7 @@ class Launch:
             environment = {str(name): str(value) for name, value in config.hydra.job.env_set.items()}
         for job, folder in zip(jobs, folders, strict=True):
             self._notify("on_job_start", job, folder, task_function=self.task_function)
-        return Chunk([job.composed.task() for job in jobs], folders if self._with_directories else None, environment)
+        return Chunk([job.composed.plain() for job in jobs], folders if self._with_directories else None, environment)
 
     def _end(self, jobs: Sequence[Job], answer: Answer) -> None:
         """Keep what a batch came to; where it could not be run, run its jobs one by one."""

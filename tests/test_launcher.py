@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +85,8 @@ class Recorder:
         self.batch = Batch(group, self.run, **named)
         self._run = run
 
-    def run(self, configs: Sequence[DictConfig], folders: Sequence[Path] | None) -> Any:
-        self.chunks.append(list(configs))
+    def run(self, configs: Sequence[Mapping[str, Any]], folders: Sequence[Path] | None) -> Any:
+        self.chunks.append([OmegaConf.create(dict(values)) for values in configs])
         self.folders.append(folders)
         self.environment.append(os.environ.get("SWEEP_APP"))
         return self._run(configs, folders)
@@ -115,7 +115,7 @@ def test_a_group_is_cut_into_chunks_of_one_size(multirun: Multirun) -> None:
 
 
 def test_a_group_is_cut_to_what_fits_in_memory(multirun: Multirun) -> None:
-    recorder = Recorder(limit=lambda configs: 5 if configs[0].loss.name == "mix" else 100)
+    recorder = Recorder(limit=lambda configs: 5 if configs[0]["loss"]["name"] == "mix" else 100)
     multirun("loss=mix,bce", "seed=range(0,8)", task=recorder.task())
     assert recorder.sizes() == [("mix", 4), ("mix", 4), ("bce", 8)]
 
@@ -247,7 +247,7 @@ def test_a_batch_leaves_what_run_job_leaves(
     assert len(alone_files) >= len(alone)
 
 
-def refuse(config: DictConfig) -> None:
+def refuse(config: Mapping[str, Any]) -> None:
     raise CannotBatch("the test says so")
 
 

@@ -7,12 +7,13 @@ import json
 import os
 import signal
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import sweeps
 
@@ -37,13 +38,15 @@ def ran(cfg: DictConfig, how: str) -> None:
             print(how, cfg.loss.name, cfg.seed, os.getpid(), os.environ.get("SWEEP_APP"), file=file)
 
 
-def group(cfg: DictConfig) -> Hashable:
+def group(values: Mapping[str, Any]) -> Hashable:
+    cfg = OmegaConf.create(dict(values))
     if cfg.note == "alone":
         raise sweeps.CannotBatch("the note says so")
     return cfg.loss.name, cfg.reg.name, cfg.fail, cfg.diverge
 
 
-def run(configs: Sequence[DictConfig], folders: Sequence[Path] | None) -> list[sweeps.Outcome | Exception]:
+def run(plain: Sequence[Mapping[str, Any]], folders: Sequence[Path] | None) -> list[sweeps.Outcome | Exception]:
+    configs = [OmegaConf.create(dict(values)) for values in plain]
     if configs[0].note == "surprise":
         raise sweeps.CannotBatch("it turned out so")
     if configs[0].note == "bug":
