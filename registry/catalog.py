@@ -6,7 +6,7 @@ import functools
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, TypeVar
@@ -158,7 +158,7 @@ class Registry:
 
     def plugins(self) -> list[Plugin]:
         """Return every plugin, sorted by name and distribution; nothing is imported."""
-        return sorted([*self._installed, *self._registered.values()], key=lambda p: (p.name, p.distribution or ""))
+        return _sorted([*self._installed, *self._registered.values()])
 
     def names(self) -> list[str]:
         """Return every name that `get` takes, sorted; names that several packages chose are listed qualified."""
@@ -210,12 +210,12 @@ class Registry:
     def matches(self, name: str) -> list[Plugin]:
         """Return every plugin that the bare or qualified name may mean; nothing is imported."""
         distribution, slash, bare = str(name).rpartition("/")
-        return [
+        return _sorted(  # a sweep asks for every job: the few that match are sorted, not all
             plugin
-            for plugin in self.plugins()
+            for plugin in (*self._installed, *self._registered.values())
             if plugin.name == bare
             and (not slash or _normalized(plugin.distribution or "") == _normalized(distribution))
-        ]
+        )
 
     def get(self, name: str) -> Any:
         """Return the target itself: the function, factory or class. Only this one plugin is imported.
@@ -392,6 +392,10 @@ class Registry:
         if name not in self._registered:
             raise UnknownNameError(f"There is no {self.kind.noun} '{name}' registered in this process.")
         del self._registered[name]
+
+
+def _sorted(plugins: Iterable[Plugin]) -> list[Plugin]:
+    return sorted(plugins, key=lambda plugin: (plugin.name, plugin.distribution or ""))
 
 
 def _normalized(distribution: str) -> str:

@@ -203,9 +203,15 @@ def _is_missing(value: Any) -> bool:
     return isinstance(value, str) and value == "???"
 
 
+_PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
+
+
 def _check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> Any:
-    if parameter.takes_plugins or not isinstance(value, (str, int, float, bool, type(None), list, tuple, dict)):
+    if parameter.takes_plugins or not isinstance(value, _PLAIN):
         return value
+    if isinstance(value, dict) and (others := {name: v for name, v in value.items() if not isinstance(v, _PLAIN)}):
+        rest = {name: v for name, v in value.items() if name not in others}
+        return {**_check_value(parameter, rest, where=where, owner=owner), **others}
     try:
         return msgspec.convert(value, parameter.type)
     except msgspec.ValidationError:

@@ -113,6 +113,16 @@ def test_tensors_and_arrays_pass_where_a_number_is_expected() -> None:
     assert check_parameters([Parameter("r", float)], {"r": value}, owner="loss 'x'")["r"] is value
 
 
+def test_tensors_and_arrays_pass_beside_numbers_in_a_mapping() -> None:
+    parameter = Parameter("weights", dict[str, float])
+    value = np.float32(0.5)
+    checked = check_parameters([parameter], {"weights": {"a": value, "b": 1}}, owner="loss 'x'")["weights"]
+    assert checked == {"a": value, "b": 1.0}
+    assert checked["a"] is value
+    with pytest.raises(ParameterError, match=r"not \{'b': 'half'\}"):
+        check_parameters([parameter], {"weights": {"a": value, "b": "half"}}, owner="loss 'x'")
+
+
 def test_an_unknown_parameter_is_named_with_the_nearest_and_all() -> None:
     with pytest.raises(ParameterError) as error:
         check_parameters(

@@ -154,6 +154,11 @@ def plugins() -> Iterator[None]:
 
 # The numbers of the run alone.
 
+
+def weighted(first: Plain, weight: float) -> Plain:
+    return {"name": "weighted", "terms": {"a": first, "b": BCE}, "weights": {"a": weight, "b": 1 - weight}}
+
+
 BCE, MSE, NONE = {"name": "bce"}, {"name": "mse"}, {"name": "none"}
 
 CASES: dict[str, list[Plain]] = {
@@ -179,14 +184,14 @@ CASES: dict[str, list[Plain]] = {
         )
         for seed, delta in ((5, 0.1), (6, 1.0))
     ],
-    "plugins of a third party, sgd": [
+    "a weighted sum with plugins of a third party, sgd": [
         study(
-            loss={"name": "own_focal", "gamma": gamma, "mode": "max"},
+            loss=weighted({"name": "own_focal", "gamma": gamma, "mode": "max"}, weight),
             reg={"name": "own_elastic", "l1": l1, "l2": 1e-4},
             optimizer={"name": "sgd", "learning_rate": 0.5},
             seed=seed,
         )
-        for seed, gamma, l1 in ((8, 0.5, 1e-4), (9, 2.0, 1e-3))
+        for seed, gamma, weight, l1 in ((8, 0.5, 0.9, 1e-4), (9, 2.0, 0.1, 1e-3))
     ],
 }
 
@@ -280,6 +285,21 @@ def test_a_float_that_may_be_left_out_varies_where_it_is_given() -> None:
     assert group_key(unset) != group_key(small) == group_key(large)
 
 
+def test_numbers_inside_of_nested_plugins_vary() -> None:
+    one, other = (study(loss=weighted({"name": "mix", "r": r}, r)) for r in (0.1, 0.2))
+    assert group_key(one) == group_key(other)
+    assert {"loss.terms.a.r", "loss.weights.a", "loss.weights.b"} <= set(group_key(one).varying)
+    assert group_key(one) != group_key(study(loss=weighted(BCE, 0.1)))
+
+
+def test_a_config_with_a_mistake_has_a_key_of_its_own() -> None:
+    wrong, nested = study(loss={"name": "mxi", "r": 0.5}), study(loss=weighted({"name": "mxi"}, 0.5))
+    assert len({group_key(config) for config in (wrong, nested, STUDY)}) == 3
+    for config in (wrong, nested):
+        with pytest.raises(registry.UnknownNameError, match="Did you mean 'mix'"):
+            train_many([config])
+
+
 def test_the_key_is_the_same_however_the_config_is_held() -> None:
     config = typed(STUDY)
     assert group_key(config) == group_key(OmegaConf.structured(config))
@@ -319,6 +339,11 @@ def test_configs_of_two_groups_are_refused() -> None:
 def test_a_plugin_that_cannot_be_vectorized_is_named_with_the_reason(name: str, reason: str) -> None:
     with pytest.raises(CannotVectorizeError, match=reason):
         train_many([study(loss={"name": name, "r": r}) for r in (0.25, 0.75)])
+
+
+def test_the_line_is_that_of_the_plugin_inside_another() -> None:
+    with pytest.raises(CannotVectorizeError, match=r"loss 'weighted' .*'terms\.a\.r'.*: if r > 0\.5:\)"):
+        train_many([study(loss=weighted({"name": "own_branching", "r": 0.25}, 0.5))])
 
 
 def test_a_mistake_in_what_the_configs_share_is_the_run_s_own_error() -> None:

@@ -45,16 +45,15 @@ def group_key(config: AnyConfig) -> Group:
     """Return what must be equal in two configs for them to train in one program.
 
     Not part of it are the numbers that may differ from model to model: every float parameter of the loss and of the
-    regularizer, the seed, and the learning rate. A value that is no number, or outside its range, is part of it.
+    regularizer, those of plugins inside them and the floats of a `dict[str, float]` included; the seed; the learning
+    rate. A value that is no number, or outside its range, is part of it.
 
     Arguments:
         config: a composed config. Plain data takes some 20 µs, a DictConfig some 400 µs.
 
     Returns:
-        A hashable group; picklable, equal across processes.
-
-    Raises:
-        registry.RegistryError: if the loss or the regularizer is unknown, or cannot be described.
+        A hashable group; picklable, equal across processes. A config with a mistake in it has one, too: that it is one
+        shows when it is trained.
 
     Example:
     >>> one = {"loss": {"name": "mix", "r": 0.8}, "reg": {"name": "none"}, "epochs": 500, "seed": 0}
@@ -72,16 +71,11 @@ def split(config: AnyConfig) -> tuple[Group, dict[str, float]]:
     shared = dict(plain(config))
     numbers: dict[str, float] = {}
     for key, catalog in PLUGINS.items():
-        node = dict(shared.get(key) or {})
-        for name in _float_parameters(catalog, node):
-            if _is_number(node.get(name)):
-                numbers[f"{key}.{name}"] = float(node.pop(name))
-        shared[key] = node
-    optimizer = dict(shared.get("optimizer") or {})
-    rate = optimizer.get("learning_rate")
-    if _is_number(rate) and 0 < rate < math.inf:
-        numbers[LEARNING_RATE] = float(optimizer.pop("learning_rate"))
-        shared["optimizer"] = optimizer
+        if key in shared:
+            shared[key] = _without_numbers(catalog, shared[key], key, numbers)
+    if _is_number(rate := shared.get("optimizer", {}).get("learning_rate")) and 0 < rate < math.inf:
+        numbers[LEARNING_RATE] = float(rate)
+        shared["optimizer"] = {**shared["optimizer"], "learning_rate": None}
     if type(shared.get(SEED)) is int and 0 <= shared[SEED] < 2**31:
         numbers[SEED] = shared.pop(SEED)
     epochs = shared.pop("epochs", 0)
@@ -123,14 +117,61 @@ def _is_number(value: Any) -> typing.TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _float_parameters(catalog: registry.Registry, node: Mapping[str, Any]) -> frozenset[str]:
-    name = str(node.get("name"))
-    plugin = catalog.find(name)
-    return _described(catalog, name, plugin, id(plugin.registered))
+def plugins_of(key: str, node: Any) -> list[registry.Plugin]:
+    """Return the plugin that a config node names, and those of the nodes inside it; `key` is `"loss"` or `"reg"`."""
+    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+        return []  # no plugin: the check of the config says what it should be
+    plugin = PLUGINS[key].find(node["name"], key=f"{key}.name")
+    fields = _fields(PLUGINS[key], node["name"], plugin, id(plugin.registered))
+    inside = [term for name in fields.plugins for term in _terms(node.get(name)).values()]
+    return [plugin, *(other for term in inside for other in plugins_of(key, term))]
+
+
+def _without_numbers(catalog: registry.Registry, node: Any, path: str, numbers: dict[str, float]) -> Any:
+    """Move the numbers that may vary out of a plugin's node; return what is left, with `None` in their place."""
+    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+        return node
+    try:
+        plugin = catalog.find(node["name"])
+        fields = _fields(catalog, node["name"], plugin, id(plugin.registered))
+    except registry.RegistryError:
+        return node
+    left = dict(node)
+    for name, value in node.items():
+        if name in fields.floats and _is_number(value):
+            numbers[f"{path}.{name}"] = float(value)
+            left[name] = None
+        elif name in fields.mappings and isinstance(value, Mapping) and all(map(_is_number, value.values())):
+            numbers.update({f"{path}.{name}.{key}": float(number) for key, number in value.items()})
+            left[name] = dict.fromkeys(value)
+        elif name in fields.plugins and isinstance(value, Mapping):
+            terms = _terms(value)
+            left[name] = {
+                key: _without_numbers(catalog, term, f"{path}.{name}.{key}" if key else f"{path}.{name}", numbers)
+                for key, term in terms.items()
+            }
+    return left
+
+
+def _terms(value: Any) -> Mapping[str, Any]:
+    """Return the nodes of a parameter that takes plugins: a mapping of nodes, or one node, under an empty name."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {"": value} if isinstance(value.get("name"), str) else value
+
+
+class _Fields(NamedTuple):
+    """The parameters of a plugin: floats, mappings to floats, and those that take plugins."""
+
+    floats: frozenset[str]
+    mappings: frozenset[str]
+    plugins: frozenset[str]
 
 
 @functools.lru_cache(maxsize=256)
-def _described(catalog: registry.Registry, name: str, plugin: registry.Plugin, registered: int) -> frozenset[str]:
-    """Return the float parameters of a plugin; `plugin` and `registered` are here for the cache, names change hands."""
+def _fields(catalog: registry.Registry, name: str, plugin: registry.Plugin, registered: int) -> _Fields:
+    """Sort the parameters of a plugin; `plugin` and `registered` are here for the cache, names change hands."""
     parameters = catalog.describe(name).parameters
-    return frozenset(p.name for p in parameters if float in (p.type, *typing.get_args(p.type)))
+    mappings = {p.name for p in parameters if typing.get_args(p.type) == (str, float)}
+    floats = {p.name for p in parameters if float in (p.type, *typing.get_args(p.type))} - mappings
+    return _Fields(frozenset(floats), frozenset(mappings), frozenset(p.name for p in parameters if p.takes_plugins))

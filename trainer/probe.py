@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.errors import CannotVectorizeError
-from trainer.groups import PLUGINS
+from trainer.groups import PLUGINS, plugins_of
 
 Nodes = Mapping[str, Mapping[str, Any]]
 """The config nodes of the plugins, by config key: `{"loss": {"name": "mix", "r": 0.8}, …}`."""
+
+_HAVE_SOURCE = (type, FunctionType)
 
 
 def create(key: str, nodes: Nodes, numbers: Mapping[str, Any]) -> Any:
@@ -26,7 +29,7 @@ def create(key: str, nodes: Nodes, numbers: Mapping[str, Any]) -> Any:
         nodes: the config nodes.
         numbers: values or tensors by config key, such as `"loss.r"`; those of other keys are ignored.
     """
-    node = {**nodes[key], **_of(key, numbers)}
+    node = _with(numbers, nodes[key], key)
     return PLUGINS[key].create(node.pop("name"), **node)
 
 
@@ -48,7 +51,7 @@ def probe(key: str, nodes: Nodes, numbers: Mapping[str, float], *data: np.ndarra
 
     tensors = [tf.constant(values, tf.float32) for values in data]
     varying = {name: tf.constant(value, tf.float32) for name, value in numbers.items() if name.startswith(f"{key}.")}
-    names = " and ".join(f"'{name}'" for name in _of(key, varying)) or "its data"
+    names = " and ".join(f"'{name.removeprefix(f'{key}.')}'" for name in varying) or "its data"
     with refused({key: nodes[key]}, f"with a tensor for {names}, it raised"):
         traced = tf.function(call, autograph=False).get_concrete_function(varying, tensors)
         value = float(traced(varying, tensors))
@@ -74,24 +77,28 @@ def refused(nodes: Nodes, what: str) -> Iterator[None]:
     except Exception as error:
         cause = error.__cause__ or error
         message = str(cause).strip().partition("\n")[0]
-        lines = filter(None, (_line(cause, PLUGINS[key].get(node["name"])) for key, node in nodes.items()))
+        where = _line(cause, [plugin.load() for key, node in nodes.items() for plugin in plugins_of(key, node)])
         owners = " with ".join(_owner(key, node) for key, node in nodes.items())
-        where = next(lines, "")
         raise CannotVectorizeError(f"{owners}: {what} {type(cause).__name__}: {message}{where}") from error
 
 
-def _of(key: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the numbers of one plugin by parameter name."""
-    return {name.partition(".")[2]: value for name, value in numbers.items() if name.startswith(f"{key}.")}
+def _with(numbers: Mapping[str, Any], node: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return a node with the values that `numbers` holds for it, and for the nodes inside it."""
+    return {
+        name: _with(numbers, value, f"{path}.{name}")
+        if isinstance(value, Mapping)
+        else numbers.get(f"{path}.{name}", value)
+        for name, value in node.items()
+    }
 
 
-def _line(error: BaseException, target: Any) -> str:
-    """Return the line of the plugin's own file at which an error arose, as `" (file:line: code)"`."""
-    try:
-        file = inspect.getsourcefile(target if inspect.isroutine(target) or inspect.isclass(target) else type(target))
-    except TypeError:
-        return ""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+def _line(error: BaseException, targets: Iterable[Any]) -> str:
+    """Return the innermost line of the plugins' own files at which an error arose, as `" (file:line: code)"`."""
+    files = set()
+    for target in targets:
+        with suppress(TypeError):  # what C defines has no file
+            files.add(inspect.getsourcefile(target if isinstance(target, _HAVE_SOURCE) else type(target)))
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
     return f" ({frames[-1].filename}:{frames[-1].lineno}: {frames[-1].line})" if frames else ""
 
 

@@ -26,7 +26,7 @@ import registry
 from trainer.config import Config, read_config
 from trainer.errors import DivergedError
 from trainer.fit import arrays, raise_if_diverged, until_diverged
-from trainer.groups import LEARNING_RATE, PLUGINS, SEED, AnyConfig, Group, plain, split
+from trainer.groups import LEARNING_RATE, PLUGINS, SEED, AnyConfig, Group, plain, plugins_of, split
 from trainer.initial import InitialState
 from trainer.model import build_model
 from trainer.probe import create, probe, refused
@@ -123,8 +123,8 @@ _programs: OrderedDict[Any, _Program] = OrderedDict()
 
 def _program(example: AnyConfig, group: Group, models: int) -> _Program:
     """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling."""
-    nodes = {key: plain(example)[key] for key in PLUGINS}
-    plugins = [PLUGINS[key].find(node["name"], key=f"{key}.name").load() for key, node in nodes.items()]
+    config = plain(example)
+    plugins = [plugin.load() for key in PLUGINS for plugin in plugins_of(key, config[key])]
     key = (group.shared, group.varying, *map(id, plugins))  # a name may be registered anew
     larger = [size for *rest, size in _programs if tuple(rest) == key and size >= models]
     for size in sorted(larger):
