@@ -118,8 +118,8 @@ def conclude(by: Mapping[tuple[str, ...], Point]) -> str:
     )
     return (
         '"100 epochs with λ = 0.0002 did not solve XOR" becomes: '
-        f"**100 epochs solve XOR for {noted.rate:.0%} of the seeds with λ = 0.0002 and for {smaller.rate:.0%} with λ = 0.0001, so {penalty}; 500 epochs solve it for "
-        f"{longer.rate:.0%}, so it is the number of epochs that did it.**"
+        f"**100 epochs solve XOR for {noted.rate:.0%} of the seeds with λ = 0.0002 and for {smaller.rate:.0%} with "
+        f"λ = 0.0001, so {penalty}; 500 epochs solve it for {longer.rate:.0%}.**"
     )
 
 
