@@ -36,7 +36,8 @@ def draw(rows: Sequence[Cells], over: Sequence[str], success: str | None, mean: 
     if len(numbers) not in (1, 2) or not (success or mean):
         return None
     taken = points(rows, [*names, *numbers], success, mean)
-    if success and all(point.jobs == 1 for point in taken) and mean:
+    single = all(point.jobs == 1 for point in taken)
+    if single and mean:
         success = None  # a rate over one job says less than the metric
     parts: dict[str, list[Point]] = {}
     for point in taken:
@@ -44,7 +45,7 @@ def draw(rows: Sequence[Cells], over: Sequence[str], success: str | None, mean: 
         parts.setdefault(label, []).append(point)
     if len(parts) > (_LINES if len(numbers) == 1 else _PANELS):
         return None
-    what = f"{success} rate" if success else f"mean {mean}"
+    what = f"{success} rate" if success else str(mean) if single else f"mean {mean}"
     if len(numbers) == 1:
         figure = _curves(parts, numbers[0], what, success is not None)
     else:

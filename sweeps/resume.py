@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -232,4 +233,6 @@ def command(folder: Path) -> str:
     """
     program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) and not sys.argv[0].endswith(".py") else None
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("hydra.sweep.dir=")]
-    return shlex.join([*(program or ["python", sys.argv[0]]), *arguments, f"hydra.sweep.dir={folder}"])
+    # What Hydra's grammar gives a meaning is quoted for Hydra, and the whole for the shell.
+    place = str(folder) if re.fullmatch(r"[\w./-]+", str(folder)) else "'" + str(folder).replace("'", r"\'") + "'"
+    return shlex.join([*(program or ["python", sys.argv[0]]), *arguments, f"hydra.sweep.dir={place}"])

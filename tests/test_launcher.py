@@ -314,7 +314,7 @@ def test_memory_per_job(multirun: Multirun) -> None:
         return current
 
     left(10)
-    assert (left(400) - left(100)) / 300 < 30_000
+    assert (left(200) - left(50)) / 150 < 30_000
 
 
 @pytest.mark.filterwarnings("ignore")  # Optuna 2.10 has some
