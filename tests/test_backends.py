@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra.errors import HydraException
@@ -37,27 +36,33 @@ def check(tmp_path: Path) -> set[str]:
     return {process for _, _, _, process, _ in lines}
 
 
-@pytest.mark.timeout(120)
-def test_loky_runs_chunks_of_a_program_in_processes(tmp_path: Path) -> None:
-    command = [sys.executable, str(APP), "--multirun", "hydra.sweep.dir=sweep", f"log={tmp_path}/log", *JOBS]
-    command += ["hydra/launcher=vectorized", "hydra.launcher.backend=loky", "hydra.launcher.n_jobs=2", "sleep=0.2"]
+def sweep(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """Run the sweep `JOBS` as a program: what a worker that dies leaves behind must not reach the other tests."""
+    command = [sys.executable, str(APP), "--multirun", "hydra/launcher=vectorized", "hydra.sweep.dir=sweep"]
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(
+        [*command, f"log={tmp_path}/log", *JOBS, *overrides],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 1
     assert "ValueError: seed 3 is" in done.stderr
+    return done
+
+
+def test_loky_runs_chunks_of_a_program_in_processes(tmp_path: Path) -> None:
+    sweep(tmp_path, "hydra.launcher.backend=loky", "hydra.launcher.n_jobs=2", "sleep=0.2")
     assert len(check(tmp_path)) == 2
 
 
-@pytest.mark.timeout(120)
-def test_loky_worker_that_is_killed(multirun: Multirun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
-    with pytest.raises(ValueError, match="unlucky"):
-        multirun(
-            *("hydra.launcher.backend=loky", "hydra.launcher.n_jobs=2", f"log={tmp_path}/log"),
-            *(f"victim={tmp_path}/victim", *JOBS),
-        )
+def test_loky_worker_that_is_killed(tmp_path: Path) -> None:
+    done = sweep(tmp_path, "hydra.launcher.backend=loky", "hydra.launcher.n_jobs=2", f"victim={tmp_path}/victim")
     assert (tmp_path / "victim").exists()
     check(tmp_path)
-    assert "A worker died" in capsys.readouterr().out
+    assert "A worker died" in done.stdout
 
 
 @pytest.fixture
@@ -69,35 +74,19 @@ def dask_address() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.filterwarnings("ignore")
-def test_dask_worker_that_is_killed(multirun: Multirun, tmp_path: Path, dask_address: str) -> None:  # noqa: F811
+def test_dask_worker_that_is_killed(tmp_path: Path, dask_address: str) -> None:
     """One of two worker processes of a real cluster is killed while it runs a chunk."""
-    with pytest.raises(ValueError, match="unlucky"):
-        multirun(
-            *("hydra.launcher.backend=dask", f"hydra.launcher.address='{dask_address}'", f"log={tmp_path}/log"),
-            *(f"victim={tmp_path}/victim", "sleep=0.2", *JOBS),
-        )
+    address = f"hydra.launcher.address='{dask_address}'"
+    sweep(tmp_path, "hydra.launcher.backend=dask", address, f"victim={tmp_path}/victim", "sleep=0.2")
     assert (tmp_path / "victim").exists()
-    assert str(os.getpid()) not in check(tmp_path)
+    assert len(check(tmp_path)) >= 2
 
 
-@pytest.fixture
-def ray_cluster() -> Iterator[None]:
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-@pytest.mark.timeout(240)
-@pytest.mark.filterwarnings("ignore")
-def test_ray_runs_chunks(multirun: Multirun, tmp_path: Path, ray_cluster: Any) -> None:  # noqa: F811
-    with pytest.raises(ValueError, match="unlucky"):
-        multirun("hydra.launcher.backend=ray", f"log={tmp_path}/log", "sleep=0.2", *JOBS)
-    processes = check(tmp_path)
-    assert str(os.getpid()) not in processes
-    assert len(processes) == 2
+def test_a_local_ray_runs_chunks(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    sweep(tmp_path, "hydra.launcher.backend=ray", "hydra.launcher.n_jobs=2", "sleep=0.2")
+    assert len(check(tmp_path)) == 2
 
 
 def test_an_unknown_backend_is_refused(multirun: Multirun) -> None:  # noqa: F811
