@@ -47,7 +47,7 @@ class Ending:
         self._closing = threading.Lock()
         self._interrupted = False
         self._watch()
-        atexit.register(self.close)
+        atexit.register(self._at_exit)
 
     def close(self) -> None:
         """Print the closing table, once."""
@@ -55,7 +55,7 @@ class Ending:
             if self._closed.is_set():
                 return
             self._unwatch()
-            atexit.unregister(self.close)
+            atexit.unregister(self._at_exit)
             try:
                 if self._report.show:
                     from sweeps.summary import show  # rich takes 0.1 s to import
@@ -91,8 +91,18 @@ class Ending:
             return
         self._interrupted = True
         if not self._closed.wait(_GRACE):
-            self.close()
-            if sys.stdout.isatty():
-                sys.stdout.write("\x1b[?25h")  # the progress bar had hidden the cursor
-            sys.stdout.flush()
-            os._exit(130)
+            self._leave()
+
+    def _at_exit(self) -> None:
+        if self._interrupted:  # else Python would wait for the compiled program that still runs
+            self._leave()
+        self.close()
+
+    def _leave(self) -> None:
+        self.close()
+        if sys.stdout.isatty():
+            sys.stdout.write("\x1b[?25h")  # the progress bar had hidden the cursor
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)

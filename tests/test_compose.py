@@ -161,9 +161,36 @@ def test_composes_what_hydra_composes(hydra: Hydra, seed: int) -> None:
         expected = composed(hydra.config_loader, master, overrides)
         assert composed(loader, master, overrides) == expected, overrides
         assert composed(loader, master, overrides) == expected, f"the second time: {overrides}"
+        if not isinstance(expected[0], type):
+            check_plain(loader, master, overrides)
         fast += loader.compose(master, overrides) is not None
         whole += not isinstance(expected[0], type)
     assert fast > whole * 0.5 > 3
+
+
+def check_plain(loader: SweepLoader, master: DictConfig, overrides: list[str]) -> Any:
+    """The plain data of a job is what OmegaConf makes of its config."""
+    found = loader.compose(master, overrides) or loader.compose_whole(master, overrides)
+    try:
+        expected = OmegaConf.to_container(found.task(), resolve=True)
+    except Exception as error:
+        with pytest.raises(type(error)):
+            found.plain()
+    else:
+        assert repr(found.plain()) == repr(expected)
+    return found
+
+
+@pytest.mark.parametrize(
+    "overrides", [["seed=3", "nested.deep.x=2", "nested.deep.y=z", "nested.a=7", "+new=null"], ["name='${seed}'"], []]
+)
+def test_plain_data_of_a_config_without_interpolations(hydra: Hydra, overrides: list[str]) -> None:
+    master = hydra.compose_config("plain", [], RunMode.MULTIRUN)
+    loader = SweepLoader(hydra.config_loader)
+    for more in (["db.port=1"], ["db.port=2", "nested.deep.y=w"], ["db.port=3"]):
+        found = check_plain(loader, master, [*more, *(overrides if len(more) == 1 else [])])
+        assert found.template.plain is not None
+        assert len(found.patches) >= len(more)
 
 
 @pytest.mark.parametrize(

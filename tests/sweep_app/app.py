@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -83,4 +84,6 @@ def main(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
+    if "SLOW_TO_END" in os.environ:  # as a program is whose compiled code still runs when Python ends
+        atexit.register(time.sleep, 600)
     main()
