@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -28,7 +30,7 @@ def show(table: ResultsTable, report: Report, *, picture: bool = True, console: 
         picture: whether to draw `sweep.png` beside the table, if what was swept can be drawn.
         console: where to print.
     """
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else 200)  # a file need not be cut to 80
     rows = sorted(table.read(), key=lambda row: int(row["job"]))
     if not rows:
         return
@@ -49,16 +51,21 @@ def show(table: ResultsTable, report: Report, *, picture: bool = True, console: 
         console.print(
             f"lowest {mean}: {rounded(row[mean])}, job {row['job']}: {place}", highlight=False, soft_wrap=True
         )
-    paths = [str(table.path)]
+    paths = [_shown(table.path)]
     if picture:
         try:
             from sweeps.picture import draw  # matplotlib takes 0.4 s to import, so only for what can be drawn
 
             drawn = draw(rows, over, success, mean, table.path.with_name("sweep.png"))
-            paths += [str(drawn)] if drawn else []
+            paths += [_shown(drawn)] if drawn else []
         except OSError as error:
             log.error("sweep.png is not written: %s", error)
     console.print(f"{count(rows)}: {', '.join(paths)}", highlight=False, soft_wrap=True)
+
+
+def _shown(path: Path) -> str:
+    """A path as a person types it: relative to the working directory where it is inside of it."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _row_by_row(rows: Sequence[Cells], metrics: Sequence[str]) -> Table:

@@ -62,7 +62,7 @@ class RegistryConfigSource(ConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         group, name = _split(config_path)
-        if group not in self.groups:
+        if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {config_path}")
         try:
             parameters = self.groups[group].describe(name).parameters
