@@ -365,6 +365,7 @@ class Registry:
         ...     return scale * abs(y_true - y_pred)
         >>> print(*registry.losses.describe("absolute").parameters)
         scale: float = 1.0
+        >>> registry.losses.unregister("absolute")
         """
 
         def decorate(target: Target) -> Target:

@@ -62,3 +62,31 @@ def test_a_job_that_fails_is_a_row_and_the_others_run(run: Run, packages: Path, 
     assert "this loss always raises" in rows["raises"]["error"]
     assert "needs a value for 'scale'" in rows["with_parameters"]["error"]
     assert rows["shatter"]["brier"] == ""
+
+
+def test_optuna_s_trials_of_a_batch_are_one_program(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    result = run(
+        *(
+            "-m",
+            "hydra/sweeper=optuna",
+            "hydra.sweeper.n_trials=6",
+            "hydra.sweeper.n_jobs=3",
+            "hydra.sweeper.sampler.seed=1",
+        ),
+        *("hydra/launcher=vectorized", "loss=mix", "loss.r=interval(0,1)", "epochs=5", "hydra.sweep.dir=sweep"),
+    )
+    assert result.returncode == 0, result.stderr
+    rows = read(tmp_path / "sweep")
+    assert [row["status"] for row in rows] == ["completed"] * 6
+    assert len({row["loss.r"] for row in rows}) == 6
+    best = min(float(row["brier"]) for row in rows)
+    assert f"best_value: {best!r}" in (tmp_path / "sweep" / "optimization_results.yaml").read_text()
+
+
+def test_hydra_s_own_ray_launcher(run: Run, tmp_path: Path) -> None:
+    # It wants cloudpickle 2, which joblib and dask refuse, so it is in no extra of ours.
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher")
+    result = run("-m", "hydra/launcher=ray", "loss=bce,mse", "epochs=5", "verbose=0")
+    assert result.returncode == 0, result.stderr
+    assert [row["status"] for row in read(sweep_of(tmp_path))] == ["completed"] * 2
