@@ -133,7 +133,7 @@ class Composed:
         master: the config of the multirun, whose resolved values (`${now:…}`) the job keeps.
     """
 
-    __slots__ = ("_master", "dirname", "overrides", "patches", "template")
+    __slots__ = ("_master", "_resolved", "dirname", "overrides", "patches", "template")
 
     def __init__(
         self, overrides: list[str], template: Template, patches: list[Patch], dirname: str, master: DictConfig
@@ -143,6 +143,7 @@ class Composed:
         self.patches = patches
         self.dirname = dirname
         self._master = master
+        self._resolved: Any = None
 
     def task(self) -> DictConfig:
         """The config that the task function is given, without the `hydra` node; made when somebody looks into it."""
@@ -152,7 +153,9 @@ class Composed:
         """The config that the task function is given as plain data, resolved; 20 µs where `task` takes 400."""
         values = [patch.plain for patch in self.patches]
         if self.template.plain is None or any("${" in str(value) for value in values):
-            return cast("dict[str, Any]", OmegaConf.to_container(self.task(), resolve=True))
+            if self._resolved is None:  # 1 ms per interpolation
+                self._resolved = OmegaConf.to_container(self.task(), resolve=True)
+            return cast("dict[str, Any]", self._resolved)
         top = dict(self.template.plain)
         for patch, value in zip(self.patches, values, strict=True):
             parent = top

@@ -29,6 +29,7 @@ _HYDRA_BLANKS: tuple[Path_, ...] = (
     ("hydra", "job", "num"),
     ("hydra", "runtime", "output_dir"),
 )
+_INTEGER = re.compile(r"0|[1-9][0-9]*")  # as text, which is quoted so that it stays text
 
 
 class JobFiles:
@@ -117,6 +118,8 @@ class _Form:
     def _line(self, number: int, head: str, value: Any) -> str:
         if isinstance(value, str) and _PLAIN.fullmatch(value):
             return f"{head} {value}\n"
+        if isinstance(value, str) and _INTEGER.fullmatch(value):
+            return f"{head} '{value}'\n"
         if isinstance(value, list):
             return f"{head}{_list(head[: -len(head.lstrip())], value, self._blanks[number])}"
         if type(value) is int:
