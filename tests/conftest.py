@@ -134,21 +134,6 @@ class OwnCall(keras.losses.Loss):
         return ops.sum(ops.abs(y_true - y_pred))
 
 
-class BroadcastingClass(keras.losses.Loss):
-    def call(self, y_true, y_pred):
-        return ops.square(y_true[:, 0] - y_pred)
-
-
-class ElementwiseClass(keras.losses.Loss):
-    def call(self, y_true, y_pred):
-        return ops.mean(ops.square(y_true - y_pred), axis=-1)
-
-
-class OwnCall(keras.losses.Loss):
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        return ops.sum(ops.abs(y_true - y_pred))
-
-
 def becomes_nan(y_true, y_pred):
     return ops.mean(ops.log(0.5 - y_pred), axis=-1)
 
@@ -200,8 +185,6 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = tmp_path_factory.mktemp("source")
     kinds = {name: f"every_kind:{name}" for name in KINDS_LOSSES}
     kinds |= {"keras_class": "every_kind:KerasLoss", "callable_class": "every_kind:CallableClass"}
-    kinds |= {"broadcasting_class": "every_kind:BroadcastingClass", "elementwise_class": "every_kind:ElementwiseClass"}
-    kinds |= {"own_call": "every_kind:OwnCall"}
     kinds |= {"broadcasting_class": "every_kind:BroadcastingClass", "elementwise_class": "every_kind:ElementwiseClass"}
     kinds |= {"own_call": "every_kind:OwnCall"}
     kinds |= {"constant": "every_kind:constant", "gone": "every_kind:gone"}
