@@ -45,6 +45,7 @@ class Ending:
         self._report = report
         self._closed = threading.Event()
         self._closing = threading.Lock()
+        self._listened = threading.Event()
         self._interrupted = False
         self._watch()
         atexit.register(self._at_exit)
@@ -71,6 +72,7 @@ class Ending:
     def _watch(self) -> None:
         self._bell: socket.socket | None = None
         if threading.current_thread() is not threading.main_thread():
+            self._listened.set()
             return
         self._bell, ear = socket.socketpair()
         self._bell.setblocking(False)
@@ -81,19 +83,21 @@ class Ending:
         if self._bell is not None and threading.current_thread() is threading.main_thread():
             signal.set_wakeup_fd(self._before)
             self._bell.close()
+            self._bell = None
 
     def _listen(self, ear: socket.socket) -> None:
         with ear:
             heard = ear.recv(64)
             while heard and signal.SIGINT not in heard:
                 heard = ear.recv(64)
-        if not heard:  # the sweep has ended
-            return
-        self._interrupted = True
-        if not self._closed.wait(_GRACE):
+        self._interrupted = bool(heard)  # nothing is heard where the sweep has ended
+        self._listened.set()
+        if self._interrupted and not self._closed.wait(_GRACE):
             self._leave()
 
     def _at_exit(self) -> None:
+        self._unwatch()
+        self._listened.wait(_GRACE)  # the thread may not have heard yet why the program ends
         if self._interrupted:  # else Python would wait for the compiled program that still runs
             self._leave()
         self.close()

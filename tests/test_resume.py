@@ -120,6 +120,36 @@ def test_ctrl_c_says_how_to_go_on(start: Start, tmp_path: Path, launcher: str) -
     assert [row["seed"] for row in rows(folder / "results.csv")] == [str(seed) for seed in range(8)]
 
 
+LATE = """
+import atexit, os, signal, time
+from pathlib import Path
+from sweeps import SweepResults, ending
+from sweeps.results import ResultsTable
+
+class Late(ending.Ending):
+    def _listen(self, ear):
+        time.sleep(0.5)  # as on a busy machine, where the thread hears of Ctrl-C after the program has begun to end
+        super()._listen(ear)
+
+atexit.register(time.sleep, 600)
+Late(ResultsTable(Path("results.csv"), ()), SweepResults(show=False))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_ctrl_c_is_heard_even_if_it_is_heard_late(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LATE],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert ended.returncode == 130, ended.stderr
+    assert "Interrupted. To go on:" in ended.stdout
+
+
 def test_ctrl_c_ends_compiled_code_too(start: Start, tmp_path: Path) -> None:
     """While a compiled program runs, Python handles no signal: without help this would take minutes."""
     folder = tmp_path / "sweep"
