@@ -153,7 +153,8 @@ def override_cells(overrides: Sequence[str], taken: Iterable[str] = FIXED_COLUMN
     cells = {}
     for override in overrides:
         key, equals, value = override.partition("=")
-        key = key.lstrip("+")
+        if "@" not in key:  # an option in a package of its own is only there if it is added
+            key = key.lstrip("+")
         # One line per row is what makes a half-written row recognisable.
         value = value.replace("\n", "\\n").replace("\r", "\\r") if equals else "deleted"
         cells[f"override.{key}" if key in taken else key] = value
