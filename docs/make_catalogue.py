@@ -1,4 +1,4 @@
-"""Writes docs/catalogue.md and its pictures: every first-party loss and regularizer, and Keras's own.
+"""Writes docs/catalogue.md and its pictures: every first-party plugin, and Keras's own.
 
 python docs/make_catalogue.py
 """
@@ -35,11 +35,23 @@ TWO_CLASSES = {
 
 INTEGER_LABELS = {"categorical_generalized_cross_entropy", "sparse_categorical_crossentropy"}
 
+NUMBERS = {
+    "Schedules": (
+        registry.schedules,
+        "A function of the training step; stands in the place of any number: `+schedule@loss.r=cosine_decay`.",
+    ),
+    "Variables": (
+        registry.variables,
+        "A number that is learned with the weights; stands in the place of any number: `+variable@loss.r=bounded`.",
+    ),
+}
+
 HEAD = """\
 # The catalogue
 
-Every loss and regularizer that lossreg registers: those of its own, and those of Keras. `python -m registry list` lists
-what is installed on your machine, third-party packages included, and `python -m registry show <name>` says all of one.
+Every loss, regularizer, schedule and variable that lossreg registers: those of its own, and those of Keras.
+`python -m registry list` lists what is installed on your machine, third-party packages included, and
+`python -m registry show <name>` says all of one.
 
 This page is written by `python docs/make_catalogue.py` from the docstrings.
 """
@@ -61,7 +73,7 @@ def page() -> str:
 
 
 def section(origin: str) -> Iterator[str]:
-    """Yield the blocks about the losses and regularizers of one origin."""
+    """Yield the blocks about the plugins of one origin."""
     owner = "Keras" if origin == "keras" else "lossreg"
     losses = describe(registry.losses, origin)
     yield f"## Losses of {owner}\n"
@@ -79,6 +91,11 @@ def section(origin: str) -> Iterator[str]:
     yield from map(entry, losses)
     yield f"## Regularizers of {owner}\n"
     yield from map(entry, describe(registry.regularizers, origin))
+    for title, (kind, intro) in NUMBERS.items():
+        if found := describe(kind, origin):
+            yield f"## {title} of {owner}\n"
+            yield f"{intro}\n"
+            yield from map(entry, found)
 
 
 def entry(description: Description) -> str:

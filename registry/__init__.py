@@ -1,4 +1,4 @@
-"""Losses and regularizers for Keras, found by name in every installed package.
+"""Losses and regularizers for Keras, and what may change in them, found by name in every installed package.
 
 >>> import registry
 >>> "mix" in registry.losses
@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import importlib
 
-from registry.catalog import Description, Kind, Plugin, Registry
+from registry.attach import attach
+from registry.catalog import Description, Kind, Plugin, Registry, is_registered
 from registry.errors import (
     AmbiguousNameError,
     BrokenPluginError,
     DuplicateNameError,
     ModelFileError,
+    NotAttachedError,
     ParameterError,
     RegistryError,
     ShapeError,
@@ -38,6 +40,7 @@ __all__ = [
     "DuplicateNameError",
     "Kind",
     "ModelFileError",
+    "NotAttachedError",
     "Parameter",
     "ParameterError",
     "Plugin",
@@ -46,16 +49,26 @@ __all__ = [
     "ShapeError",
     "Style",
     "UnknownNameError",
+    "attach",
     "did_you_mean",
+    "is_registered",
     "load_model",
     "losses",
     "regularizers",
+    "schedules",
+    "variables",
 ]
 
-losses = Registry("lossreg.losses", Kind("loss", ("y_true", "y_pred")))
+schedules = Registry("lossreg.schedules", Kind("schedule", ("step",)))
+"""The schedules, functions of the training step: `lossreg.schedules`."""
+
+variables = Registry("lossreg.variables", Kind("variable", ("raw",)))
+"""The variables, numbers that are learned: `lossreg.variables`."""
+
+losses = Registry("lossreg.losses", Kind("loss", ("y_true", "y_pred"), (schedules, variables)))
 """The losses: `lossreg.losses`."""
 
-regularizers = Registry("lossreg.regularizers", Kind("regularizer", ("weights",)))
+regularizers = Registry("lossreg.regularizers", Kind("regularizer", ("weights",), (schedules, variables)))
 """The regularizers: `lossreg.regularizers`."""
 
 # Keras can then load a model that holds our objects, whoever calls it.

@@ -1,4 +1,4 @@
-"""`python -m registry`: look after losses and regularizers from the command line."""
+"""`python -m registry`: look after losses, regularizers and what may change in them."""
 
 from __future__ import annotations
 

@@ -32,10 +32,12 @@ class Kind:
     Arguments:
         noun: what one entry is called in messages.
         data_arguments: the arguments that Keras hands to an entry when it is called.
+        numbers: the registries whose entries may stand in the place of a number that is a parameter of an entry.
     """
 
     noun: str
     data_arguments: tuple[str, ...]
+    numbers: tuple[Registry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -292,12 +294,46 @@ class Registry:
     def _check(self, plugin: Plugin, values: Mapping[str, Any], key: str = "") -> dict[str, Any]:
         owner = f"{self.kind.noun} '{plugin.name}' ({plugin.origin})"
         parameters = self._describe(plugin).parameters
-        checked = check_parameters(parameters, values, owner=owner, key=key)
+        nodes = {p.name: found for p in parameters if (found := nodes_in(p, values.get(p.name)))}
+        constants = {name: _without(value, nodes.get(name, {})) for name, value in values.items()}
+        checked = check_parameters(parameters, constants, owner=owner, key=key)
+        prefix = f"{key}." if key else ""
         for parameter in parameters:
-            if parameter.takes_plugins and parameter.name in checked:
-                where = f"{key}.{parameter.name}" if key else parameter.name
-                checked[parameter.name] = self._map_terms(checked[parameter.name], self._check_term, where)
+            name = parameter.name
+            if parameter.takes_plugins and name in checked:
+                checked[name] = self._map_terms(checked[name], self._check_term, f"{prefix}{name}")
+            for inner, node in nodes.get(name, {}).items():
+                if not self.kind.numbers:
+                    raise ParameterError(f"{prefix}{name}: {owner} takes {parameter.type_name}, not {node!r}.")
+                number = self._check_number(node, f"{prefix}{name}.{inner}" if inner else f"{prefix}{name}")
+                checked[name] = _with_number(checked[name], inner, number)
         return checked
+
+    def number_registry(self, name: str, *, key: str = "") -> Registry:
+        """Return the registry of the schedule or variable that stands in the place of a number.
+
+        Arguments:
+            name: its registered name.
+            key: the config key that holds the name, for messages.
+
+        Raises:
+            UnknownNameError: if there is none; names the nearest one.
+            AmbiguousNameError: if it is several kinds of thing.
+        """
+        found = [registry for registry in self.kind.numbers if registry.matches(name)]
+        if len(found) == 1:
+            return found[0]
+        where, nouns = f"{key}: " if key else "", " or ".join(registry.kind.noun for registry in self.kind.numbers)
+        if found:
+            raise AmbiguousNameError(f"{where}'{name}' may be a {nouns}; say which one as <distribution>/<name>.")
+        names = [name for registry in self.kind.numbers for name in registry.names()]
+        raise UnknownNameError(
+            f"{where}There is no {nouns} '{name}'.{did_you_mean(str(name), names)} Available: {', '.join(names)}"
+        )
+
+    def _check_number(self, node: Mapping[str, Any], key: str) -> dict[str, Any]:
+        registry = self.number_registry(node["name"], key=f"{key}.name")
+        return registry._check_term(node, key)
 
     def _map_terms(self, terms: Any, function: Callable[[Any, str], Any], key: str = "") -> Any:
         """Apply a function to a parameter that holds a plugin, or a mapping of plugins by name."""
@@ -305,23 +341,23 @@ class Registry:
             return {name: function(term, f"{key}.{name}") for name, term in terms.items()}
         return function(terms, key)
 
-    def _check_term(self, term: Any, key: str) -> dict[str, Any]:
-        """Check a plugin inside a plugin, and return its node; a Keras object that `create` made has one."""
-        if isinstance(plugin := getattr(term, "plugin", None), Plugin):
-            return {"name": plugin.qualified_name, **term.parameters}
+    def _check_term(self, term: Any, key: str) -> Any:
+        """Check the node of a plugin inside a plugin; what `create` made is as it should be."""
+        if is_registered(term):
+            return term
         params = self.check(term, key=key)
         return {"name": self.find(term["name"]).qualified_name, **params}
 
-    def _build_term(self, node: Any, key: str) -> Any:
-        term = self.build(node, key=key)
-        return getattr(term, "call", term)  # a loss inside a loss is not reduced
+    def _build_term(self, term: Any, key: str) -> Any:
+        return term if is_registered(term) else self.build(term, key=key)
 
     def create(self, name: str, /, **params: Any) -> Any:
-        """Create a Keras object: a `keras.losses.Loss` or a `keras.regularizers.Regularizer`.
+        """Create a Keras object: a `keras.losses.Loss`, a `Regularizer`, a `LearningRateSchedule`, or a variable.
 
         Arguments:
             name: a registered name, bare or qualified.
-            **params: its parameters; what is left out takes its default.
+            **params: its parameters; what is left out takes its default. In the place of a number may stand a
+                schedule, a variable, or the config node of one; see `registry.attach`.
 
         Raises:
             UnknownNameError, AmbiguousNameError: as `find`.
@@ -334,19 +370,28 @@ class Registry:
     def build(self, cfg: Mapping[str, Any], *, key: str = "") -> Any:
         """Create a Keras object from a config node `{name: …, <parameter>: …}`; see `check` and `create`."""
         params = self.check(cfg, key=key)
-        return self._create(self.find(_plain(cfg)["name"]), params)
+        return self._create(self.find(_plain(cfg)["name"]), params, key)
 
-    def _create(self, plugin: Plugin, params: dict[str, Any]) -> Any:
+    def _create(self, plugin: Plugin, params: dict[str, Any], key: str = "") -> Any:
         target = plugin.load()
         description = self._describe(plugin)
         from registry import objects  # imports Keras
 
         built = {
-            p.name: self._map_terms(params[p.name], self._build_term)
+            p.name: self._map_terms(params[p.name], self._build_term, f"{key}.{p.name}".lstrip("."))
             for p in description.parameters
             if p.takes_plugins and p.name in params
         }
-        return objects.create(self.kind.noun, plugin, description, target, params, params | built)
+        for parameter in description.parameters:
+            for inner, node in nodes_in(parameter, params.get(parameter.name)).items():
+                where = f"{parameter.name}.{inner}" if inner else parameter.name
+                try:
+                    number = self.number_registry(node["name"]).build(node)
+                except ParameterError as error:  # a value out of bounds
+                    raise ParameterError(f"{key}.{where}: {error}" if key else f"{where}: {error}") from error
+                value = built.get(parameter.name, params[parameter.name])
+                built[parameter.name] = _with_number(value, inner, number)
+        return objects.create(self.kind.noun, plugin, description, target, params | built)
 
     def register(self, name: str, *, replace: bool = False) -> Callable[[Target], Target]:
         """Register the decorated function or class under a name in this process, for notebooks and tests.
@@ -406,6 +451,32 @@ def _normalized(distribution: str) -> str:
 
 def _is_node(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("name"), str)
+
+
+def is_registered(value: object) -> bool:
+    """Whether a registry created it, so that it knows its `plugin` and its `parameters`."""
+    return isinstance(getattr(value, "plugin", None), Plugin)
+
+
+def nodes_in(parameter: Parameter, value: Any) -> dict[str, Mapping[str, Any]]:
+    """Return the nodes that stand in the place of numbers: by key in a mapping to numbers, else under an empty key."""
+    if _is_node(value) and (parameter.takes_number or parameter.type is Any):
+        return {"": value}
+    if parameter.takes_numbers and isinstance(value, Mapping):
+        return {name: inner for name, inner in value.items() if _is_node(inner)}
+    return {}
+
+
+def _without(value: Any, nodes: Mapping[str, Any]) -> Any:
+    """Return a value with a number in the place of each node, which `nodes_in` found in it."""
+    if "" in nodes:
+        return 0.0
+    return {name: 0.0 if name in nodes else inner for name, inner in value.items()} if nodes else value
+
+
+def _with_number(value: Any, key: str, number: Any) -> Any:
+    """Return a value with something in the place of a number, in a mapping under a key that is not empty."""
+    return {**value, key: number} if key else number
 
 
 def _plain(cfg: Any) -> Any:

@@ -34,6 +34,10 @@ class ShapeError(RegistryError, ValueError):
     """A loss or regularizer returned a value whose shape shows a broadcasting bug."""
 
 
+class NotAttachedError(RegistryError, RuntimeError):
+    """A schedule or a variable follows no model: see `registry.attach`."""
+
+
 class ModelFileError(RegistryError, ValueError):
     """A file holds no model, or names something that may not be loaded from a file."""
 

@@ -1,4 +1,4 @@
-"""`python -m registry list`: list every installed loss and regularizer."""
+"""`python -m registry list`: list every installed plugin."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 
-from registry.listing import GROUPS, Entry, entries
+from registry.listing import REGISTRIES, Entry, entries
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `list`."""
-    parser.add_argument("--kind", choices=list(GROUPS), help="only the losses or only the regularizers")
+    parser.add_argument("--kind", choices=list(REGISTRIES), help="only the plugins of one kind")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
 
 
@@ -24,7 +24,7 @@ def main(args: argparse.Namespace) -> int:
     Returns:
         The exit code: 0, also where a plugin is broken.
     """
-    kinds = [args.kind] if args.kind else list(GROUPS)
+    kinds = [args.kind] if args.kind else list(REGISTRIES)
     listed = list(entries(kinds))
     if args.json:
         print(json.dumps([entry.as_dict() for entry in listed], indent=2, ensure_ascii=False))
@@ -40,7 +40,7 @@ def _print_table(kind: str, listed: list[Entry]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    title = f"{len(listed)} {'losses' if kind == 'loss' else 'regularizers'}"
+    title = f"{len(listed)} {REGISTRIES[kind].group.removeprefix('lossreg.')}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for header in ("name", "package", "parameters", "help", "state"):
         table.add_column(header)

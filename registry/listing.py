@@ -14,9 +14,14 @@ from registry.errors import RegistryError, UnknownNameError, did_you_mean
 from registry.schema import Parameter
 from registry.source import fault_of_source
 
-REGISTRIES = {"loss": registry.losses, "regularizer": registry.regularizers}
+REGISTRIES = {
+    "loss": registry.losses,
+    "regularizer": registry.regularizers,
+    "schedule": registry.schedules,
+    "variable": registry.variables,
+}
 # What the config groups of a Hydra app are called.
-GROUPS = {"loss": "loss", "regularizer": "reg"}
+GROUPS = {"loss": "loss", "regularizer": "reg", "schedule": "schedule", "variable": "variable"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Entry:
     """One plugin as it is listed.
 
     Arguments:
-        kind: `"loss"` or `"regularizer"`.
+        kind: a key of `REGISTRIES`.
         plugin: where it comes from.
         name: the name to use: bare, or qualified where several packages chose it.
         description: what it is, or `None` where only importing it could tell.
@@ -38,6 +43,11 @@ class Entry:
     description: Description | None
     state: str
     reason: str
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it stands in the place of a number of another plugin: a schedule or a variable."""
+        return self.kind in ("schedule", "variable")
 
     @property
     def parameters(self) -> str:
@@ -79,7 +89,7 @@ def entry(kind: str, plugin: Plugin, *, ambiguous: bool, importing: bool = False
     """Describe one plugin.
 
     Arguments:
-        kind: `"loss"` or `"regularizer"`.
+        kind: a key of `REGISTRIES`.
         plugin: the plugin.
         ambiguous: whether other packages chose its name too.
         importing: whether it may be imported if its source does not settle its signature.
@@ -98,11 +108,11 @@ def entry(kind: str, plugin: Plugin, *, ambiguous: bool, importing: bool = False
 
 
 def find(name: str, kind: str | None = None) -> list[Entry]:
-    """Describe what a name means: one plugin, or a loss and a regularizer.
+    """Describe what a name means: one plugin, or plugins of several kinds.
 
     Arguments:
         name: a bare or qualified name.
-        kind: `"loss"` or `"regularizer"`; both if left out.
+        kind: a key of `REGISTRIES`; every kind if left out.
 
     Raises:
         UnknownNameError: if there is none; names the nearest one.
@@ -116,7 +126,7 @@ def find(name: str, kind: str | None = None) -> list[Entry]:
         found.append(entry(chosen, plugin, ambiguous=plugin.name not in registry_.names(), importing=True))
     if not found:
         hint = did_you_mean(name, itertools.chain(*REGISTRIES.values()))
-        raise UnknownNameError(f"There is no loss or regularizer '{name}'.{hint} See: python -m registry list")
+        raise UnknownNameError(f"There is no plugin '{name}'.{hint} See: python -m registry list")
     return found
 
 

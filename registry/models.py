@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from registry.catalog import nodes_in
 from registry.errors import ModelFileError, ParameterError, RegistryError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
     from registry.catalog import Registry
 
-# How Keras writes the objects of `registry.objects`, by the kind of plugin that they hold.
-_OURS = {"RegisteredLoss": "losses", "RegisteredRegularizer": "regularizers"}
+# How Keras writes what a registry created, by the kind of plugin that it holds.
+_OURS = {"RegisteredLoss": "losses", "RegisteredRegularizer": "regularizers", "RegisteredSchedule": "schedules"}
+_OUR_MODULES = {"registry.objects", "registry.values"}
 # How Keras writes values that JSON does not have.
 _VALUES = {"__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__keras_tensor__"}
 # Where Keras keeps the functions that a model may consist of; "builtins" is how it writes them itself.
@@ -65,23 +67,42 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     nodes = list(_nodes(config))
     for where, node in nodes:
         _refuse_strangers(path, where, node)
-    for _, node in nodes:
-        if kind := _OURS.get(node["class_name"]):
-            _find_again(getattr(registry, kind), node["config"], path)
+    ours = [node for _, node in nodes if node["class_name"] in _OURS]
+    for node in ours:
+        _find_again(getattr(registry, _OURS[node["class_name"]]), node["config"], path)
 
-    importlib.import_module("registry.objects")  # registers our two classes with Keras
+    importlib.import_module("registry.objects")  # registers our classes with Keras
     import keras
 
     _refuse_custom_objects(path, config, keras.saving.get_custom_objects())
     try:
         for loss in _bare_strings((config.get("compile_config") or {}).get("loss")):
             keras.losses.get(loss)  # Keras itself looks when training starts
-        return keras.models.load_model(path, safe_mode=True)
+        if config.get("compile_config") and any(node["config"].get("learned") for node in ours):
+            return _load_with_variables(path, config["compile_config"])
+        model = keras.models.load_model(path, safe_mode=True)
+        if getattr(model, "optimizer", None) is not None:
+            registry.attach(model)
+        return model
     except RegistryError:
         raise
     except Exception as error:
         message = str(error).strip().partition("\n")[0]
         raise ModelFileError(f"{path}: Keras cannot load it: {message[:300]}") from error
+
+
+def _load_with_variables(path: Path, compile_config: dict[str, Any]) -> keras.Model:
+    """Load a model whose optimizer trains variables of its loss and regularizers too, which Keras knows nothing of."""
+    import keras
+
+    from registry.attach import attach
+
+    model = keras.models.load_model(path, safe_mode=True, compile=False)
+    model.compile(**keras.saving.deserialize_keras_object(compile_config))
+    attach(model)
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(path)  # those of the optimizer are in the same file
+    return model
 
 
 def create_again(registry_: Registry, config: Mapping[str, Any]) -> Any:
@@ -115,8 +136,8 @@ def _find_again(registry_: Registry, config: Mapping[str, Any], path: Path | Non
     name, noun = config["plugin"], registry_.kind.noun
     if registry_.matches(name):
         registry_.find(name)
-        for inner in _inner_nodes(registry_, config):
-            _find_again(registry_, inner, path)
+        for inner_registry, inner in _inner_nodes(registry_, config):
+            _find_again(inner_registry, inner, path)
         return
     where = f"{path}: the" if path else "The"
     distribution, _, bare = name.rpartition("/")
@@ -132,14 +153,21 @@ def _find_again(registry_: Registry, config: Mapping[str, Any], path: Path | Non
     raise UnknownNameError(f"{where} {noun} '{bare}' comes from package {_origin(config)}, {found}.")
 
 
-def _inner_nodes(registry_: Registry, config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the plugins inside of a plugin, the terms of a sum, as `get_config` would record them."""
+def _inner_nodes(registry_: Registry, config: Mapping[str, Any]) -> Iterator[tuple[Registry, dict[str, Any]]]:
+    """Yield what is inside of a plugin, each with its registry, as `get_config` would record it.
+
+    That is the terms of a sum, and the schedules and variables in the place of numbers.
+    """
     for parameter in registry_.describe(config["plugin"]).parameters:
-        terms = config["parameters"].get(parameter.name)
-        if parameter.takes_plugins and isinstance(terms, dict):
-            for node in [terms] if "name" in terms else terms.values():
+        value = config["parameters"].get(parameter.name)
+        if parameter.takes_plugins and isinstance(value, dict):
+            for node in [value] if "name" in value else value.values():
                 if isinstance(node, dict) and isinstance(node.get("name"), str):
-                    yield {"plugin": node["name"], "parameters": node}
+                    yield registry_, {"plugin": node["name"], "parameters": node}
+        for node in nodes_in(parameter, value).values() if registry_.kind.numbers else ():
+            kinds = registry_.kind.numbers
+            kind = next((kind for kind in kinds if kind.matches(node["name"])), kinds[0])
+            yield kind, {"plugin": node["name"], "parameters": node}
 
 
 def _origin(config: Mapping[str, Any]) -> str:
@@ -190,7 +218,7 @@ def _refuse_strangers(path: Path, where: str, node: dict[str, Any]) -> None:
         name = str(config)
         known = module in _FUNCTIONS and registered in (None, name) and name.isidentifier()
     elif name in _OURS:
-        known = (module, registered) == ("registry.objects", f"lossreg>{name}") and _is_ours(config)
+        known = module in _OUR_MODULES and registered == f"lossreg>{name}" and _is_ours(config)
     elif name in _VALUES:
         known = {"module", "registered_name"}.isdisjoint(node)
     else:

@@ -1,98 +1,117 @@
-"""Plugins as Keras objects: functions, factories and classes become a `Loss` or a `Regularizer`.
-
-This module imports Keras; the rest of the package does not.
-"""
+"""What the registries create: plugins as a `Loss`, a `Regularizer`, a schedule or a variable. Imports Keras."""
 
 from __future__ import annotations
 
-import functools
-import traceback
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from registry.bound import Bound
 from registry.catalog import Description, Plugin
-from registry.errors import BrokenPluginError, RegistryError, ShapeError
+from registry.errors import ShapeError, did_you_mean
 from registry.models import create_again
-from registry.schema import Style
+from registry.values import Learned, Number, RegisteredSchedule, RegisteredVariable, config_of, show
 
 
-def create(
-    noun: str,
-    plugin: Plugin,
-    description: Description,
-    target: Any,
-    parameters: dict[str, Any],
-    arguments: dict[str, Any],
-) -> Any:
-    """Create the Keras object of a plugin.
+def create(noun: str, plugin: Plugin, description: Description, target: Any, arguments: Mapping[str, Any]) -> Any:
+    """Create what stands for a plugin in Keras.
 
     Arguments:
-        noun: `"loss"` or `"regularizer"`.
+        noun: `"loss"`, `"regularizer"`, `"schedule"` or `"variable"`.
         plugin: where it comes from.
         description: what it is.
         target: the plugin itself.
-        parameters: its parameters as a config has them.
-        arguments: the same as the target takes them, with plugins inside of it built.
+        arguments: its parameters as the target takes them, with plugins, schedules and variables in it built.
     """
-    wrapper = {"loss": RegisteredLoss, "regularizer": RegisteredRegularizer}[noun]
-    return wrapper(plugin, _bind(plugin, description, target, arguments), parameters)
+    bound = Bound(noun, plugin, description, target, arguments)
+    if noun in _WRAPPERS:
+        return _WRAPPERS[noun](bound)
+    wrapper = {"schedule": RegisteredSchedule, "variable": RegisteredVariable}[noun]
+    return wrapper(plugin, bound.function, dict(arguments))
 
 
-def _bind(plugin: Plugin, description: Description, target: Any, params: dict[str, Any]) -> Callable[..., Any]:
-    """Return what is called with the data: the function with its parameters bound, or the instance."""
-    if description.style is Style.FUNCTION:
-        return functools.partial(target, **params)
-    try:
-        made = target(**params)
-    except Exception as error:
-        raise BrokenPluginError(
-            f"'{plugin.name}' of package {plugin.origin} cannot be used: {plugin.target} "
-            f"raised {type(error).__name__}: {error}"
-        ) from error
-    if not callable(made):
-        raise BrokenPluginError(
-            f"'{plugin.name}' of package {plugin.origin} cannot be used: {plugin.target} returned "
-            f"a {type(made).__name__}, not a function; is one of its parameters the data?"
-        )
-    return made
+class _Registered:
+    """A plugin with its parameters, as an object whose attributes are the parameters."""
 
+    _bound: Bound | None = None
 
-def _call(plugin: Plugin, function: Callable[..., Any], *data: Any) -> Any:
-    """Call a plugin with the data; an error says whose it is and in which line."""
-    try:
-        value = function(*data)
-    except RegistryError:
-        raise
-    except Exception as error:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
-        where = f" ({frames[0].filename}:{frames[0].lineno}: {frames[0].line})" if frames else ""
-        message = str(error).strip().partition("\n")[0]
-        raise BrokenPluginError(
-            f"'{plugin.name}' of package {plugin.origin} raised {type(error).__name__}: {message}{where}"
-        ) from error
-    if callable(value) and not hasattr(value, "shape"):
-        raise BrokenPluginError(
-            f"'{plugin.name}' of package {plugin.origin} returned a function when it was called with the data: "
-            "are its first parameters the data, or is it a factory?"
-        )
-    if value is None:
-        raise BrokenPluginError(f"'{plugin.name}' of package {plugin.origin} returned None; is a `return` missing?")
-    return value
+    @property
+    def plugin(self) -> Plugin:
+        """Where it comes from."""
+        return self._parts.plugin
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that were given, with the values that they have now, as a config has them."""
+        return self._parts.parameters
 
-def _show(noun: str, plugin: Plugin, params: dict[str, Any]) -> str:
-    shown = ", ".join(f"{name}={value!r}" for name, value in params.items())
-    return f"<{noun} {plugin.qualified_name}({shown})>"
+    @property
+    def numbers(self) -> dict[str, Number]:
+        """Its numbers by path, those of terms inside of it included: `"r"`, `"weights.a"`, `"terms.a.r"`."""
+        return self._parts.numbers
 
+    def follow(self, step: Any) -> None:
+        """Let its schedules follow a step, and take its variables for trained; `registry.attach` does it for a model.
 
-def _config(plugin: Plugin, params: dict[str, Any]) -> dict[str, Any]:
-    return {"plugin": plugin.qualified_name, "version": plugin.version, "parameters": params}
+        Arguments:
+            step: the number of training steps done: an integer scalar, or a variable that holds it.
+        """
+        self._parts.follow(step)
+
+    @property
+    def _parts(self) -> Bound:
+        if self._bound is None:
+            raise AttributeError("it has not been made yet")
+        return self._bound
+
+    @property
+    def _function(self) -> Any:
+        return self._parts.function
+
+    def __getattr__(self, name: str) -> Any:
+        if self._bound is None or name.startswith("_"):
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return self._bound.read(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        bound = self._bound
+        if bound is None or name.startswith("_") or name in self.__dict__ or hasattr(type(self), name):
+            super().__setattr__(name, value)
+        elif name in bound.own_numbers:
+            bound.assign(name, value)
+        else:
+            hint = did_you_mean(name, bound.own_numbers)
+            raise AttributeError(f"{bound.owner} has no number '{name}' that could be assigned.{hint}")
+
+    def __repr__(self) -> str:
+        bound = self._parts
+        shown = show(bound.given(lambda number: number, lambda term: term))
+        return f"<{bound.owner.partition(' ')[0]} {bound.plugin.qualified_name}({shown})>"
+
+    def __reduce__(self) -> Any:
+        return type(self).from_config, (self.get_config(),)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the qualified name, the parameters, and what was learned: what `from_config` makes it again of."""
+        learned = {
+            path: float(number.variable.raw) for path, number in self.numbers.items() if isinstance(number, Learned)
+        }
+        return config_of(self) | ({"learned": learned} if learned else {})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Create it again, through the registry."""
+        import registry
+
+        created = create_again(registry.losses if issubclass(cls, RegisteredLoss) else registry.regularizers, config)
+        for path, raw in config.get("learned", {}).items():
+            created.numbers[path].variable.raw.assign(raw)
+        return created
 
 
 @keras.saving.register_keras_serializable("lossreg")
-class RegisteredLoss(keras.losses.Loss):
+class RegisteredLoss(_Registered, keras.losses.Loss):
     """A registered loss, as Keras takes it.
 
     The plugin is handed `y_true` and `y_pred` of the same rank, as Keras does for its own functions; what it returns
@@ -100,29 +119,24 @@ class RegisteredLoss(keras.losses.Loss):
     A `keras.losses.Loss` with a `__call__` of its own does all of this itself.
 
     Arguments:
-        plugin: where the loss comes from.
-        function: called with `(y_true, y_pred)`.
-        parameters: what the function was made with.
+        bound: the plugin with its parameters, called with `(y_true, y_pred)`.
     """
 
-    def __init__(self, plugin: Plugin, function: Any, parameters: dict[str, Any]) -> None:
+    def __init__(self, bound: Bound) -> None:
+        function: Any = bound.function
         self._is_keras_loss = isinstance(function, keras.losses.Loss)
         if self._is_keras_loss:
-            super().__init__(name=plugin.name, reduction=function.reduction, dtype=function.dtype)
+            super().__init__(name=bound.plugin.name, reduction=function.reduction, dtype=function.dtype)
         else:
-            super().__init__(name=plugin.name)
-        self.plugin = plugin
-        self.parameters = parameters
-        self._function: Any = function
-
-    def __repr__(self) -> str:
-        return _show("loss", self.plugin, self.parameters)
+            super().__init__(name=bound.plugin.name)
+        self._bound = bound
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the reduced loss: a scalar, unless the reduction is `"none"`."""
         if self._is_keras_loss and type(self._function).__call__ is not keras.losses.Loss.__call__:
-            self._function.reduction = self.reduction
-            return self._function(y_true, y_pred, sample_weight=sample_weight)
+            function: Any = self._parts.function_for((y_true, y_pred))
+            function.reduction = self.reduction
+            return self._parts.finish(function(y_true, y_pred, sample_weight=sample_weight))
         return super().__call__(y_true, y_pred, sample_weight=sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -135,10 +149,9 @@ class RegisteredLoss(keras.losses.Loss):
         Raises:
             ShapeError: if the result has an axis that the predictions do not have: a broadcasting bug.
         """
-        function = self._function.call if self._is_keras_loss else self._function
         if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
             y_true, y_pred = _same_rank(y_true, y_pred)
-        value = _call(self.plugin, function, y_true, y_pred)
+        value = self._parts(y_true, y_pred)
         if not keras.tree.is_nested(y_pred):
             self._refuse_broadcast(keras.ops.shape(value), keras.ops.shape(y_pred))
         return value
@@ -156,15 +169,13 @@ class RegisteredLoss(keras.losses.Loss):
             )
 
     def get_config(self) -> dict[str, Any]:
-        """Return the qualified name and the parameters; `from_config` makes an equal loss of them."""
-        return {"reduction": self.reduction, **_config(self.plugin, self.parameters)}
+        """Return what `from_config` makes an equal loss of."""
+        return {"reduction": self.reduction, **super().get_config()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> RegisteredLoss:
         """Create the loss again, through the registry."""
-        import registry
-
-        loss = create_again(registry.losses, config)
+        loss: RegisteredLoss = super().from_config(config)
         loss.reduction = config["reduction"]
         return loss
 
@@ -183,22 +194,16 @@ def _same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
 
 
 @keras.saving.register_keras_serializable("lossreg")
-class RegisteredRegularizer(keras.regularizers.Regularizer):
+class RegisteredRegularizer(_Registered, keras.regularizers.Regularizer):
     """A registered regularizer, as Keras takes it.
 
     Arguments:
-        plugin: where the regularizer comes from.
-        function: called with the weights; returns a scalar.
-        parameters: what the function was made with.
+        bound: the plugin with its parameters, called with the weights; it returns a scalar.
     """
 
-    def __init__(self, plugin: Plugin, function: Callable[..., Any], parameters: dict[str, Any]) -> None:
-        self.plugin = plugin
-        self.parameters = parameters
-        self._function = function
-
-    def __repr__(self) -> str:
-        return _show("regularizer", self.plugin, self.parameters)
+    def __init__(self, bound: Bound) -> None:
+        bound.function  # noqa: B018  # what cannot be made is refused here, not in training
+        self._bound = bound
 
     def __call__(self, weights: Any) -> Any:
         """Return the penalty of a tensor of weights: a scalar.
@@ -206,7 +211,7 @@ class RegisteredRegularizer(keras.regularizers.Regularizer):
         Raises:
             ShapeError: if the plugin returns anything but a scalar, which Keras would sum up silently.
         """
-        value = _call(self.plugin, self._function, weights)
+        value = self._parts(weights)
         if len(keras.ops.shape(value)):
             raise ShapeError(
                 f"regularizer '{self.plugin.name}' ({self.plugin.origin}) returned a value of shape "
@@ -214,13 +219,25 @@ class RegisteredRegularizer(keras.regularizers.Regularizer):
             )
         return value
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the qualified name and the parameters; `from_config` makes an equal regularizer of them."""
-        return _config(self.plugin, self.parameters)
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RegisteredRegularizer:
-        """Create the regularizer again, through the registry."""
-        import registry
+class LearnedNumbers(keras.Layer):
+    """The variables of a model's loss and regularizers, as a part of the model, which trains and saves them."""
 
-        return create_again(registry.regularizers, config)
+    def __init__(self) -> None:
+        super().__init__(name="learned_numbers")
+        self.numbers: list[keras.Variable] = []
+        self.built = True
+
+    def hold(self, numbers: list[keras.Variable]) -> None:
+        """Hold these scalar variables, and no others."""
+        for number in self.numbers:
+            self._untrack_variable(number)
+        self.numbers = numbers
+
+    def load_own_variables(self, store: Any) -> None:
+        """Load them where the file has them; the configs of the loss and the regularizers have them in any case."""
+        if store.keys():
+            super().load_own_variables(store)
+
+
+_WRAPPERS = {"loss": RegisteredLoss, "regularizer": RegisteredRegularizer}

@@ -28,6 +28,8 @@ _DATA_NAMES = re.compile(
     r"|expect|ground|gt|truth|weight|kernel|matri|tensor|param|var|value|input|coef)\w*",
     re.IGNORECASE,
 )
+# What Keras calls so, without an annotation and, in its schedules, without a default.
+_TYPES_BY_NAME = {"axis": int, "_rate": float, "_steps": int}
 _SCALARS = {"float", "int", "bool", "str"}
 
 _TYPE_NAMES: dict[str, Any] = {
@@ -73,6 +75,16 @@ class Parameter:
         return _is_callable(self.type) or any(_is_callable(kind) for kind in typing.get_args(self.type)[1:])
 
     @property
+    def takes_number(self) -> bool:
+        """Whether its values are real numbers, so that a schedule or a variable may stand in its place."""
+        return float in (self.type, *typing.get_args(self.type)) and not self.takes_numbers
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether its values are mappings to real numbers, such as weights by name."""
+        return typing.get_args(self.type) == (str, float)
+
+    @property
     def type_name(self) -> str:
         """The type as a person writes it."""
         if isinstance(self.type, type) and not typing.get_args(self.type):
@@ -112,7 +124,7 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
         if parameter.name == "name" and parameter.default is REQUIRED:
             raise ValueError("its parameter 'name' has no default; 'name' is the plugin's own name in a config")
     return style, tuple(
-        Parameter(p.name, _type_of(p.annotation, p.default), p.default)
+        Parameter(p.name, _type_of(p), p.default)
         for p in named
         if p.name != "name" and not (style is Style.CLASS and p.name in _BOOKKEEPING)
     )
@@ -135,7 +147,8 @@ def _takes_data(outline: Outline, parameters: list[inspect.Parameter], data_argu
     return not any(getattr(p.annotation, "__name__", p.annotation) in _SCALARS for p in first)
 
 
-def _type_of(annotation: Any, default: Any) -> Any:
+def _type_of(parameter: inspect.Parameter) -> Any:
+    annotation, default = parameter.annotation, parameter.default
     while isinstance(annotation, str):  # a quoted annotation may stand in a module that quotes them all
         try:
             # The text of an installed package's own annotation, never a config value; typing.get_type_hints does this.
@@ -146,6 +159,9 @@ def _type_of(annotation: Any, default: Any) -> Any:
         return type(None) if annotation is None else annotation
     if isinstance(default, (bool, str)):
         return type(default)
+    for ending, kind in _TYPES_BY_NAME.items():
+        if parameter.name.endswith(ending) and (default is REQUIRED or isinstance(default, (int, float))):
+            return kind
     # `gamma=2` in a signature means a number, not an integer.
     return float if isinstance(default, (int, float)) else Any
 
@@ -188,9 +204,11 @@ def check_parameters(
         if not _is_missing(value):
             checked[name] = _check_value(accepted[name], value, where=f"{prefix}{name}", owner=owner)
     for parameter in accepted.values():
-        if parameter.required and parameter.name not in checked:
+        # A config may demand a value by `???`, where the plugin has a default.
+        if parameter.name not in checked and (parameter.required or parameter.name in values):
+            default = ", which has no default" if parameter.required else ""
             raise ParameterError(
-                f"{prefix}{parameter.name}: {owner} needs a value for '{parameter.name}', which has no default. {takes}"
+                f"{prefix}{parameter.name}: {owner} needs a value for '{parameter.name}'{default}. {takes}"
             )
     return checked
 

@@ -1,4 +1,4 @@
-"""`python -m registry show`: show one loss or regularizer: all that is known, and how to use it."""
+"""`python -m registry show`: show one plugin: all that is known, and how to use it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from registry.listing import GROUPS, Entry, find
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `show`."""
-    parser.add_argument("name", help="a loss or regularizer, bare or as <distribution>/<name>")
-    parser.add_argument("--kind", choices=list(GROUPS), help="which one, if a name is both; both if left out")
-    parser.add_argument("--json", action="store_true", help="print it as JSON, as a list of one or two")
+    parser.add_argument("name", help="a plugin, bare or as <distribution>/<name>")
+    parser.add_argument(
+        "--kind", choices=list(GROUPS), help="which one, if several kinds have the name; all if left out"
+    )
+    parser.add_argument("--json", action="store_true", help="print it as JSON, as a list")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -41,19 +43,22 @@ def _usage(entry: Entry) -> dict[str, Any]:
     """Return the docstring, the config node and an example command line."""
     if entry.description is None:
         return {"docstring": None, "config": None, "command": None}
-    group = GROUPS[entry.kind]
-    overrides, config = [f"{group}={entry.name}"], {"name": entry.name}
+    group, config = GROUPS[entry.kind], {"name": entry.name}
+    chosen, key = [f"{group}={entry.name}"], group
+    if entry.is_number:  # `mix` is a loss with a number `r`
+        chosen, key = ["loss=mix", f"+{group}@loss.r={entry.name}"], "loss.r"
+    overrides = []
     for described in entry.as_dict()["parameters"]:
         config[described["name"]] = "???" if described["required"] else described["default"]
     for parameter in entry.description.parameters:
         if parameter.required and parameter.takes_plugins:
-            overrides.append(f"+{group}@{group}.{parameter.name}.<name>=<{entry.kind}>")
+            overrides.append(f"+{group}@{key}.{parameter.name}.<name>=<{entry.kind}>")
         elif parameter.required:
-            overrides.append(f"{group}.{parameter.name}=<{parameter.type_name}>")
+            overrides.append(f"{key}.{parameter.name}=<{parameter.type_name}>")
     changeable = [p for p in entry.description.parameters if isinstance(p.default, (bool, int, float, str))]
-    if len(overrides) == 1 and changeable:
-        overrides.append(f"{group}.{changeable[0].name}={str(changeable[0].default).replace('True', 'true')}")
-    command = f"python train.py {' '.join(overrides)}"
+    if not overrides and changeable:
+        overrides.append(f"{key}.{changeable[0].name}={str(changeable[0].default).replace('True', 'true')}")
+    command = f"python train.py {' '.join(chosen + overrides)}"
     return {"docstring": entry.description.docstring, "config": config, "command": command}
 
 
@@ -72,8 +77,11 @@ def _text(entry: Entry) -> str:
     if entry.description is not None:
         parts.append("parameters\n" + _indented("\n".join(map(str, entry.description.parameters)) or "none"))
         parts.append("config\n" + _indented(yaml.safe_dump(usage["config"], sort_keys=False, allow_unicode=True)))
-        check = f"python -m registry check {entry.name}" + (" --kind " + entry.kind if _is_both(entry) else "")
-        parts.append("command\n" + _indented(f"{usage['command']}\n{check}"))
+        commands = [usage["command"]]
+        if not entry.is_number:  # the contract knows losses and regularizers
+            kind = f" --kind {entry.kind}" if _is_both(entry) else ""
+            commands.append(f"python -m registry check {entry.name}{kind}")
+        parts.append("command\n" + _indented("\n".join(commands)))
         parts.append("docstring\n" + _indented(usage["docstring"] or "none"))
     return "\n\n".join(parts)
 

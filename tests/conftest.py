@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import subprocess
@@ -63,6 +64,7 @@ KINDS = '''
 """Every kind of target that the contract names; nothing of ours is imported."""
 
 import functools
+import math
 
 import keras
 from keras import ops
@@ -168,9 +170,59 @@ class CallableRegularizer:
 
 def not_a_scalar(weights):
     return ops.abs(weights)
+
+
+def branching(y_true, y_pred, r: float = 0.5, scale: float = 1.0):
+    if r > 0.5:
+        return scale * ops.mean(ops.abs(y_true - y_pred), axis=-1)
+    return scale * ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
+def looking(y_true, y_pred, r: float = 0.5):
+    return (r if isinstance(r, float) else 1.0) * ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
+class Perceptual:
+    """A loss that holds a layer."""
+
+    def __init__(self, scale: float = 1.0):
+        self.scale = scale
+        self.layer = keras.layers.Dense(2, kernel_initializer="ones")
+
+    def __call__(self, y_true, y_pred):
+        return self.scale * ops.mean(ops.square(self.layer(y_true) - self.layer(y_pred)), axis=-1)
+
+
+def staircase(step, height: float = 0.1, length: int = 2):
+    """Up by a height every so many steps."""
+    return height * ops.cast(step // length, "float32")
+
+
+class Tanh:
+    """A learned number between -1 and 1."""
+
+    def __init__(self, initial: float = 0.0):
+        self.initial = initial
+
+    def __call__(self, raw):
+        return ops.tanh(raw)
+
+    def inverse(self, value):
+        return math.atanh(value)
+
+
+class NoInverse:
+    def __init__(self, initial: float = 0.0):
+        self.initial = initial
+
+    def __call__(self, raw):
+        return raw
 '''
 
-KINDS_LOSSES = ("plain", "with_parameters", "factory", "factory_of_partial", "broadcasting", "becomes_nan", "raises")
+KINDS_LOSSES = (
+    *("plain", "with_parameters", "factory", "factory_of_partial", "broadcasting", "becomes_nan", "raises"),
+    *("branching", "looking"),
+)
 KINDS_REGULARIZERS = ("penalty", "penalty_factory", "not_a_scalar")
 
 TWIN = """
@@ -186,15 +238,21 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kinds = {name: f"every_kind:{name}" for name in KINDS_LOSSES}
     kinds |= {"keras_class": "every_kind:KerasLoss", "callable_class": "every_kind:CallableClass"}
     kinds |= {"broadcasting_class": "every_kind:BroadcastingClass", "elementwise_class": "every_kind:ElementwiseClass"}
-    kinds |= {"own_call": "every_kind:OwnCall"}
+    kinds |= {"own_call": "every_kind:OwnCall", "perceptual": "every_kind:Perceptual"}
     kinds |= {"constant": "every_kind:constant", "gone": "every_kind:gone"}
     penalties = {name: f"every_kind:{name}" for name in KINDS_REGULARIZERS}
     penalties |= {"keras_class": "every_kind:KerasRegularizer", "callable_class": "every_kind:CallableRegularizer"}
+    changing = {
+        "lossreg.schedules": {"staircase": "every_kind:staircase"},
+        "lossreg.variables": {"tanh": "every_kind:Tanh", "no_inverse": "every_kind:NoInverse"},
+    }
     return install(
         tmp_path_factory.mktemp("site"),
         make_package(source, "broken-pack", BROKEN, {"lossreg.losses": {"shatter": "broken_pack:shatter"}}),
         make_package(source, "dependent", DEPENDENT, {"lossreg.losses": {"dependent": "dependent:dependent"}}),
-        make_package(source, "every-kind", KINDS, {"lossreg.losses": kinds, "lossreg.regularizers": penalties}),
+        make_package(
+            source, "every-kind", KINDS, {"lossreg.losses": kinds, "lossreg.regularizers": penalties, **changing}
+        ),
         make_package(source, "pack-a", TWIN.format(own="a"), {"lossreg.losses": {"twin": "pack_a:twin"}}),
         make_package(source, "pack-b", TWIN.format(own="b"), {"lossreg.losses": {"twin": "pack_b:twin"}}),
         ROOT / "examples" / "third_party_plugin",
@@ -214,25 +272,28 @@ def squatter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def losses(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The losses, with the strangers' packages installed."""
-    monkeypatch.syspath_prepend(str(packages))
-    importlib.invalidate_caches()
-    return Registry("lossreg.losses", registry.losses.kind)
+    return with_packages(packages, monkeypatch, registry.losses)
 
 
 @pytest.fixture
 def regularizers(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The regularizers, with the strangers' packages installed."""
+    return with_packages(packages, monkeypatch, registry.regularizers)
+
+
+def with_packages(packages: Path, monkeypatch: pytest.MonkeyPatch, like: Registry) -> Registry:
+    """Make a registry like another, with schedules and variables, that knows the strangers' packages."""
     monkeypatch.syspath_prepend(str(packages))
     importlib.invalidate_caches()
-    return Registry("lossreg.regularizers", registry.regularizers.kind)
+    numbers = tuple(Registry(inner.group, inner.kind) for inner in like.kind.numbers)
+    return Registry(like.group, dataclasses.replace(like.kind, numbers=numbers))
 
 
 @pytest.fixture(scope="session")
 def no_tensorflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which TensorFlow and Keras cannot be imported: whoever tries ends with a traceback."""
+    """A folder in which TensorFlow, and so Keras, cannot be imported: whoever tries ends with a traceback."""
     folder = tmp_path_factory.mktemp("no_tensorflow")
-    for name in ("tensorflow", "keras"):
-        (folder / f"{name}.py").write_text("raise SystemError('TensorFlow was imported')\n")
+    (folder / "tensorflow.py").write_text("raise SystemError('TensorFlow was imported')\n")
     return folder
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import registry
 
+KINDS = [registry.losses, registry.regularizers, registry.schedules, registry.variables]
 BOOKKEEPING = {"self", "name", "reduction", "dtype"}
 DESCRIBE_ALL = """
 import json, sys
@@ -21,7 +22,7 @@ found = {
         plugin.qualified_name: {p.name: repr(p.default) for p in kind.describe(plugin.qualified_name).parameters}
         for plugin in kind.plugins() if plugin.distribution == "lossreg"
     }
-    for kind in (registry.losses, registry.regularizers)
+    for kind in (registry.losses, registry.regularizers, registry.schedules, registry.variables)
 }
 print(json.dumps({"found": found, "imported": sorted({"tensorflow", "keras"} & set(sys.modules))}))
 """
@@ -39,6 +40,7 @@ def described():
     [
         (registry.losses, keras.losses, keras.losses.Loss),
         (registry.regularizers, keras.regularizers, keras.regularizers.Regularizer),
+        (registry.schedules, keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule),
     ],
 )
 def test_every_public_class_of_keras_has_one_name(kind, module, base):
@@ -62,7 +64,7 @@ def test_describing_the_catalogue_imports_neither_tensorflow_nor_keras(described
     assert described["imported"] == []
 
 
-@pytest.mark.parametrize("kind", [registry.losses, registry.regularizers], ids=["losses", "regularizers"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.group)
 def test_parameters_read_from_the_source_are_those_of_the_signature(described, kind):
     found = described["found"][kind.kind.noun]
     data = list(kind.kind.data_arguments)
@@ -76,7 +78,7 @@ def test_parameters_read_from_the_source_are_those_of_the_signature(described, k
     assert found == expected
 
 
-@pytest.mark.parametrize("kind", [registry.losses, registry.regularizers], ids=["losses", "regularizers"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.group)
 def test_every_name_has_a_summary_of_one_line(kind):
     for plugin in kind.plugins():
         if plugin.distribution == "lossreg":

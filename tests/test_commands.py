@@ -7,12 +7,12 @@ import json
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import registry
 from registry import Registry, listing, source
 from registry.__main__ import main
 from registry.new_command import FILES
@@ -24,7 +24,8 @@ SAMPLE = ROOT / "examples" / "third_party_plugin"
 @pytest.fixture
 def installed(losses: Registry, regularizers: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     """The strangers' packages are installed where the commands look."""
-    monkeypatch.setattr(listing, "REGISTRIES", {"loss": losses, "regularizer": regularizers})
+    for registry_ in (losses, regularizers, *losses.kind.numbers):
+        monkeypatch.setitem(listing.REGISTRIES, registry_.kind.noun, registry_)
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ class TestList:
             "import sys\n"
             "from registry.__main__ import main\n"
             "assert main(['list', '--json']) == 0\n"
-            "sys.exit(bool({'tensorflow', 'keras', 'hydra', 'every_kind', 'plugins.losses'} & set(sys.modules)))\n"
+            "sys.exit(bool({'tensorflow', 'keras', 'hydra', 'every_kind', 'plugins'} & set(sys.modules)))\n"
         )
         result = run(program=program, path=(packages, ROOT))
         assert result.returncode == 0, result.stderr
@@ -67,6 +68,7 @@ class TestList:
         assert {name for name, (state, _) in states.items() if state == "ok"} >= {
             *("loss focal-hoyer/focal", "regularizer focal-hoyer/hoyer", "loss every-kind/factory"),
             *("loss every-kind/keras_class", "regularizer every-kind/keras_class", "regularizer every-kind/penalty"),
+            *("schedule every-kind/staircase", "variable every-kind/tanh"),
         }
         assert {name: found for name, found in states.items() if found[0] != "ok"} == {
             "loss broken-pack/shatter": (
@@ -101,11 +103,22 @@ class TestList:
         ]
         assert table["pack-a/twin"][-1] == "ambiguous: several packages register 'twin'"
         assert table["gone"][-1].startswith("broken: module 'every_kind' has no attribute")
-        assert {"penalty", "hoyer", "mse"} <= set(table)
+        assert {"penalty", "hoyer", "mse", "staircase", "tanh"} <= set(table)
+        assert table["bounded"] == [
+            *("bounded", f"lossreg {metadata.version('lossreg')}", "initial=0.5, lower=0.0, upper=1.0"),
+            *("A learned number between two bounds, by a sigmoid.", "ok"),
+        ]
 
-    def test_one_kind_alone(self, installed: None, call: Any) -> None:
-        _, output, _ = call("list", "--kind", "regularizer", "--json")
-        assert {entry["kind"] for entry in json.loads(output)} == {"regularizer"}
+    @pytest.mark.parametrize("kind", listing.REGISTRIES)
+    def test_one_kind_alone(self, installed: None, call: Any, kind: str) -> None:
+        _, output, _ = call("list", "--kind", kind, "--json")
+        assert {entry["kind"] for entry in json.loads(output)} == {kind}
+
+    def test_a_table_is_called_by_what_it_holds(self, installed: None, call: Any) -> None:
+        titles = [line for line in call("list")[1].splitlines() if line[:1].isdigit()]
+        counts = [len(found.plugins()) for found in listing.REGISTRIES.values()]
+        nouns = ["losses", "regularizers", "schedules", "variables"]
+        assert [title.split() for title in titles] == [[str(n), noun] for n, noun in zip(counts, nouns, strict=True)]
 
 
 class TestShow:
@@ -139,6 +152,24 @@ class TestShow:
         (shown,) = json.loads(call("show", "weighted", "--kind", "regularizer", "--json")[1])
         assert shown["command"] == "python train.py reg=weighted +reg@reg.terms.<name>=<regularizer>"
 
+    @pytest.mark.parametrize(
+        ("name", "command"),
+        [
+            (
+                "cosine_decay",
+                "loss=mix +schedule@loss.r=cosine_decay loss.r.initial_learning_rate=<float> loss.r.decay_steps=<int>",
+            ),
+            ("staircase", "loss=mix +schedule@loss.r=staircase loss.r.height=0.1"),
+            ("bounded", "loss=mix +variable@loss.r=bounded loss.r.initial=0.5"),
+        ],
+    )
+    def test_what_stands_for_a_number_is_used_in_a_loss_and_has_no_checks(
+        self, installed: None, call: Any, name: str, command: str
+    ) -> None:
+        code, output, _ = call("show", name)
+        assert code == 0
+        assert f"command\n  python train.py {command}\n\ndocstring\n" in output
+
     @pytest.mark.parametrize(("name", "reason"), [("gone", "has no attribute 'gone'"), ("shatter", "the plugin fell")])
     def test_a_broken_plugin_says_why(self, installed: None, call: Any, name: str, reason: str) -> None:
         code, output, _ = call("show", name)
@@ -149,7 +180,7 @@ class TestShow:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("fcoal", "There is no loss or regularizer 'fcoal'. Did you mean 'focal'?"),
+            ("fcoal", "There is no plugin 'fcoal'. Did you mean 'focal'?"),
             ("twin", "Say which one: 'pack-a/twin' or 'pack-b/twin'."),
         ],
     )
@@ -165,6 +196,13 @@ class TestShow:
         (shown,) = json.loads(call("show", "pack-b/twin", "--json")[1])
         assert shown["state"] == "ambiguous"
         assert shown["command"] == "python train.py loss=pack-b/twin loss.own=b"
+
+
+def test_a_schedule_or_a_variable_cannot_be_checked(call: Any) -> None:
+    for name in ("cosine_decay", "bounded"):
+        code, output, errors = call("check", name)
+        assert (code, output, errors.count("\n")) == (2, "", 1)
+        assert errors.startswith(f"There is no loss or regularizer '{name}'.")
 
 
 class TestFaultOfSource:
@@ -202,7 +240,7 @@ class TestFaultOfSource:
         assert fault in found
         assert bool(fault) == bool(found)
 
-    @pytest.mark.parametrize("kind", [registry.losses, registry.regularizers], ids=["losses", "regularizers"])
+    @pytest.mark.parametrize("kind", listing.REGISTRIES.values(), ids=listing.REGISTRIES)
     def test_no_plugin_of_ours_looks_broken(self, kind: Registry) -> None:
         for plugin in kind.plugins():
             if plugin.distribution == "lossreg":

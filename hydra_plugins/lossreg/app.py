@@ -67,7 +67,8 @@ def explain(error: BaseException) -> str:
     cause = error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
         return _explain_key(cause.full_key or "", str(cause.key), cause.parent_node)
-    lines = [str(error).strip()]
+    message = str(error).strip()
+    lines = [message.partition("\n")[0] if isinstance(error, OmegaConfBaseException) else message]
     if isinstance(cause, OmegaConfBaseException):
         lines.append(str(cause).strip().partition("\n")[0])
     return "\n".join(lines)
@@ -80,7 +81,8 @@ def _explain_option(path: str, options: Any) -> str:
         try:
             GROUPS[group].find(name, key=f"{group}={name}")
         except RegistryError as error:
-            return str(error)
+            presets = sorted(set(options) - set(GROUPS[group].names()))
+            return f"{error}{f'{chr(10)}  this app: ' if presets else ''}{', '.join(presets)}"
     return f"{group}={name}: there is no such option.{did_you_mean(name, options)} Available: {', '.join(options)}"
 
 

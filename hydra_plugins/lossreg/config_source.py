@@ -24,7 +24,12 @@ from omegaconf.errors import UnsupportedValueType
 import registry
 from registry import Registry, RegistryError
 
-GROUPS: dict[str, Registry] = {"loss": registry.losses, "reg": registry.regularizers}
+GROUPS: dict[str, Registry] = {
+    "loss": registry.losses,
+    "reg": registry.regularizers,
+    "schedule": registry.schedules,
+    "variable": registry.variables,
+}
 """The config groups and the registries whose names are their options."""
 
 

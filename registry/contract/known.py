@@ -8,6 +8,7 @@ from registry.contract.subject import Subject
 _KNOWN = {
     ("CategoricalGeneralizedCrossEntropy", "ranks"): "labels of shape (n, 1) are compared with every prediction",
     ("CategoricalGeneralizedCrossEntropy", "finite"): "p ** q has an infinite gradient at p = 0",
+    ("CosineSimilarity", "config"): "its get_config leaves axis out; the registry saves it",
     ("Huber", "config"): "its get_config leaves delta out; the registry saves it",
     ("OrthogonalRegularizer", "dtypes"): "it holds its factor as float32, so that other weights raise",
 }

@@ -29,6 +29,7 @@ from registry.contract.subject import (
     tensors,
     to_numpy,
     touches_random_state,
+    unreduced,
     value_and_gradient,
 )
 
@@ -429,8 +430,7 @@ def config(subject: Subject) -> str:
                 f"its own from_config(get_config()) raises {one_line(error)}",
                 "Return every parameter of __init__ from get_config, by its name.",
             ) from None
-        wrapped = type(made)(made.plugin, remade, made.parameters)
-        if not same(subject.values(own(wrapped)), before):
+        if not same(subject.values(unreduced(remade)), before):
             raise Fault(
                 f"with {shown}, its own from_config(get_config()) gives other values: a parameter is dropped",
                 "Return every parameter of __init__ from get_config, by its name.",

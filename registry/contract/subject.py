@@ -310,8 +310,7 @@ class Subject:
         return [
             parameter.name
             for parameter in self.parameters
-            if parameter.name != "axis"
-            and not isinstance(value := self.value_of(parameter), bool)
+            if not isinstance(value := self.value_of(parameter), bool)
             and isinstance(value, (int, float))
             and parameter.type is not int
         ]
@@ -328,12 +327,14 @@ def weights(seed: int, shape: tuple[int, ...]) -> Array:
 
 def own(wrapped: Any) -> Callable[..., Any]:
     """Return the plugin's own callable of a registry's object; that of a Keras loss computes per sample."""
-    import keras
+    return unreduced(wrapped._function)
 
-    function: Any = wrapped._function
-    if isinstance(function, keras.losses.Loss) and type(function).call is not keras.losses.Loss.call:
-        return typing.cast("Callable[..., Any]", function.call)
-    return typing.cast("Callable[..., Any]", function)
+
+def unreduced(function: Any) -> Callable[..., Any]:
+    """Return what a plugin's object is called by: a Keras loss by what computes per sample."""
+    from registry import bound  # imports Keras
+
+    return bound.unreduced(function)
 
 
 def tensors(inputs: tuple[Array, ...], dtype: str = "float32") -> list[Any]:

@@ -1,0 +1,144 @@
+"""Numbers that are learned: how a trained number, which is unbounded, becomes the number that a plugin is handed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras import ops
+
+
+class Unbounded:
+    """A learned number without bounds.
+
+    Formula: `raw`.
+
+    Arguments:
+        initial: the value at the start. Defaults to 0.
+
+    Example:
+
+    >>> Unbounded(initial=0.5).inverse(0.5)
+    0.5
+    """
+
+    def __init__(self, initial: float = 0.0) -> None:
+        self.initial = initial
+
+    def __call__(self, raw: Any) -> Any:
+        """Return the value of what is trained."""
+        return raw
+
+    def inverse(self, value: float) -> float:
+        """Return what is trained for a value."""
+        return value
+
+
+class Bounded:
+    """A learned number between two bounds, by a sigmoid.
+
+    Formula: `a + (b - a) / (1 + exp(-raw))`.
+
+    Arguments:
+        initial: the value at the start, between the bounds. Defaults to 0.5.
+        lower: `a`, the lower bound, which is approached and not reached. Defaults to 0.
+        upper: `b`, the upper bound, likewise. Defaults to 1.
+
+    Raises:
+        ValueError: if a value is not between the bounds.
+
+    Example:
+
+    >>> r = Bounded(initial=0.8)
+    >>> float(r(ops.convert_to_tensor(r.inverse(0.75))))
+    0.75
+    """
+
+    def __init__(self, initial: float = 0.5, lower: float = 0.0, upper: float = 1.0) -> None:
+        self.initial = initial
+        self.lower = lower
+        self.upper = upper
+
+    def __call__(self, raw: Any) -> Any:
+        """Return the value of what is trained."""
+        return self.lower + (self.upper - self.lower) * ops.sigmoid(raw)
+
+    def inverse(self, value: float) -> float:
+        """Return what is trained for a value."""
+        if not self.lower < value < self.upper:
+            raise ValueError(f"{value:g} is not between {self.lower:g} and {self.upper:g}")
+        return math.log((value - self.lower) / (self.upper - value))
+
+
+class Positive:
+    """A learned number above 0, by an exponential.
+
+    Formula: `exp(raw)`.
+
+    Arguments:
+        initial: the value at the start, above 0. Defaults to 1.
+
+    Raises:
+        ValueError: if a value is not above 0.
+
+    Example:
+
+    >>> Positive().inverse(1.0)
+    0.0
+    """
+
+    def __init__(self, initial: float = 1.0) -> None:
+        self.initial = initial
+
+    def __call__(self, raw: Any) -> Any:
+        """Return the value of what is trained."""
+        return ops.exp(raw)
+
+    def inverse(self, value: float) -> float:
+        """Return what is trained for a value."""
+        if not value > 0:
+            raise ValueError(f"{value:g} is not above 0")
+        return math.log(value)
+
+
+class Uncertainty:
+    """A learned weight of one of several losses, by the uncertainty of its task.
+
+    Formula: `w = exp(-s) / 2`, where `s = log σ²` is trained, and `s / 2` is added to the loss: together
+    `L / (2 σ²) + log σ`, the negative log-likelihood of a Gaussian of variance `σ²`. The added term keeps the weight
+    from becoming 0. For a fixed `L` the sum is least at `w = 1 / (2 L)`, so terms of different size come to weigh the
+    same. The paper's weight of a cross-entropy, `1 / σ²`, differs by a constant in `s` only.
+
+    Arguments:
+        initial: the weight at the start, above 0. Defaults to 0.5: a variance of 1.
+
+    Raises:
+        ValueError: if a value is not above 0.
+
+    Example:
+
+    >>> weight = Uncertainty()
+    >>> s = ops.convert_to_tensor(weight.inverse(2.0))
+    >>> round(float(s), 4), round(float(weight(s)), 4), round(float(weight.penalty(s)), 4)
+    (-1.3863, 2.0, -0.6931)
+
+    Source: A. Kendall, Y. Gal and R. Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
+    and Semantics", 2018, arXiv:1705.07115.
+    """
+
+    def __init__(self, initial: float = 0.5) -> None:
+        self.initial = initial
+
+    def __call__(self, raw: Any) -> Any:
+        """Return the weight of what is trained."""
+        return ops.exp(-raw) / 2
+
+    def penalty(self, raw: Any) -> Any:
+        """Return what is added to the loss."""
+        return raw / 2
+
+    def inverse(self, value: float) -> float:
+        """Return what is trained for a weight."""
+        if not value > 0:
+            raise ValueError(f"{value:g} is not above 0")
+        return -math.log(2 * value)
