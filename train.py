@@ -83,7 +83,7 @@ def main(cfg: DictConfig) -> float:
     write_history(history, directory)
     raise_if_diverged(history)
 
-    metrics = evaluate(model, config, epochs_run=len(history), seconds=time.perf_counter() - started)
+    metrics = evaluate(model, config, epochs_run=len(history["loss"]), seconds=time.perf_counter() - started)
     figure = plot_report(model, history, config, title=" ".join(HydraConfig.get().overrides.task))
     write_whole(directory / "report.png", figure.savefig)
     write_model(model, directory)

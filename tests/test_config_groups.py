@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.object_type import ObjectType
@@ -52,6 +53,43 @@ def test_every_option_in_conf_composes_and_is_accepted(group: str) -> None:
         assert getattr(config, group).name == option
 
 
+@pytest.mark.parametrize(
+    ("option", "needed"),
+    [
+        ("linear", {"initial_learning_rate": 1}),
+        ("cosine", {"initial_learning_rate": 1}),
+        ("warmup", {"end_learning_rate": 1}),
+        ("warmup_cosine", {"warmup_target": 1}),
+    ],
+)
+@pytest.mark.parametrize("key", ["loss.r", "reg.r", "optimizer.learning_rate"])
+def test_every_preset_of_a_schedule_composes_and_lasts_the_fit(key: str, option: str, needed: dict[str, int]) -> None:
+    cfg = composed(
+        *("loss=mix", "reg=l2custom", "epochs=30", "batch_size=2", f"+schedule@{key}={option}"),
+        *(f"{key}.{name}={value}" for name, value in needed.items()),
+    )
+    registry.losses.check(cfg.loss)
+    registry.regularizers.check(cfg.reg)
+    read_config(cfg)
+    schedule = registry.schedules.build(OmegaConf.select(cfg, key))
+    values = np.array([float(schedule(step)) for step in range(61)])
+    ramp, whole = np.minimum(np.arange(61) / 6, 1), np.arange(61) / 60
+    assert values == pytest.approx(
+        {
+            "linear": 1 - whole,
+            "cosine": (1 + np.cos(np.pi * whole)) / 2,
+            "warmup": ramp,
+            "warmup_cosine": np.where(ramp < 1, ramp, (1 + np.cos(np.pi * (np.arange(61) - 6) / 54)) / 2),
+        }[option],
+        abs=1e-6,
+    )
+
+
+def test_there_is_a_test_of_every_preset_of_a_schedule() -> None:
+    options = {path.stem for path in (ROOT / "conf" / "schedule").glob("*.yaml")}
+    assert options == {"linear", "cosine", "warmup", "warmup_cosine"}
+
+
 def test_the_optimizers_are_those_of_the_config_group() -> None:
     assert sorted(OPTIMIZERS) == sorted(path.stem for path in (ROOT / "conf" / "optimizer").glob("*.yaml"))
 
@@ -65,7 +103,10 @@ def test_every_activation_is_keras_s_own() -> None:
 @pytest.mark.parametrize("group", sorted(GROUPS))
 def test_every_registered_name_composes(group: str) -> None:
     for name in GROUPS[group].names():
-        node = composed(f"{group}={name}")[group]
+        if group in ("loss", "reg"):
+            node = composed(f"{group}={name}")[group]
+        else:
+            node = composed("loss=mix", f"+{group}@loss.r={name}").loss.r
         assert node["name"] == name
 
 
@@ -75,7 +116,9 @@ def test_every_registered_name_composes(group: str) -> None:
         ("model.hidden_units=0", "model.hidden_units: 0 is not accepted; it must be at least 1"),
         ("model.activation=sigmod", "Did you mean 'sigmoid'?"),
         ("model.dropout=1.0", "model.dropout: 1.0"),
-        ("optimizer.learning_rate=0", "optimizer.learning_rate: 0.0"),
+        ("optimizer.learning_rate=0", "optimizer.learning_rate: 0 is not accepted; it must be a positive number"),
+        ("optimizer.learning_rate=abc", "optimizer.learning_rate: 'abc' is not accepted"),
+        ("optimizer.learning_rate=true", "optimizer.learning_rate: True is not accepted"),
         ("optimizer.learning_rate=nan", "optimizer.learning_rate: nan"),
         ("optimizer.name=adma", "Did you mean 'adam'?"),
         ("epochs=0", "epochs: 0"),
@@ -197,9 +240,9 @@ class TestSource:
     @pytest.mark.parametrize(
         ("path", "kind", "expected"),
         [
-            ("", ObjectType.GROUP, ["loss", "reg"]),
+            ("", ObjectType.GROUP, ["loss", "reg", "schedule", "variable"]),
             ("", ObjectType.CONFIG, []),
-            ("", None, ["loss", "reg"]),
+            ("", None, ["loss", "reg", "schedule", "variable"]),
             ("loss", ObjectType.GROUP, []),
             ("loss", ObjectType.CONFIG, registry.losses.names()),
             ("loss", None, registry.losses.names()),

@@ -47,6 +47,35 @@ def test_six_jobs_give_six_rows(launcher: str, run: Run, tmp_path: Path) -> None
     assert "results.csv" in result.stdout
 
 
+def test_a_sweep_over_the_end_of_a_schedule_is_one_program_with_the_numbers_of_each_run_alone(
+    run: Run, tmp_path: Path
+) -> None:
+    shared = (
+        *("loss=mix", "+schedule@loss.r=linear", "loss.r.initial_learning_rate=1", "reg=l2custom"),
+        *("+variable@reg.r=positive", "reg.r.initial=0.01", "epochs=60", "verbose=0"),
+    )
+    sweep = ("hydra/launcher=vectorized", "loss.r.end_learning_rate=0,0.5,1", "hydra.sweep.dir=sweep")
+    result = run("-m", *shared, *sweep)
+    assert result.returncode == 0, result.stderr
+    assert "one by one" not in result.stderr
+    rows = read(tmp_path / "sweep")
+    assert [row["loss.r.end_learning_rate"] for row in rows] == ["0", "0.5", "1"]
+    result = run(*shared, "loss.r.end_learning_rate=0.5", "jit_compile=true", "hydra.run.dir=alone")
+    assert result.returncode == 0, result.stderr
+    histories = []
+    for directory in ("sweep/1", "alone"):
+        with (tmp_path / directory / "history.csv").open(newline="") as file:
+            histories.append(list(csv.DictReader(file)))
+    assert list(histories[0][0]) == ["epoch", "loss", "loss.r", "reg.r"]
+    for together, alone in zip(*histories, strict=True):
+        for name, value in alone.items():
+            assert float(together[name]) == pytest.approx(float(value), rel=1e-5, abs=1e-6)
+    metrics = [json.loads((tmp_path / folder / "metrics.json").read_text()) for folder in ("sweep/1", "alone")]
+    assert metrics[0]["values"] == pytest.approx(metrics[1]["values"], rel=1e-5)
+    # The row says how to run it again.
+    assert "+schedule@loss.r=linear" in " ".join(f"{key}={value}" for key, value in rows[1].items())
+
+
 def test_a_job_that_fails_is_a_row_and_the_others_run(run: Run, packages: Path, tmp_path: Path) -> None:
     losses = "loss=bce,becomes_nan,shatter,raises,with_parameters,mse"
     result = run("-m", losses, "epochs=40", "verbose=0", path=(packages,))

@@ -84,8 +84,9 @@ class TestTheRun:
         assert metrics["y_pred"] == [0, 1, 1, 0]
         assert (metrics["accuracy"], metrics["epochs_run"]) == (1.0, 500)
         assert list(metrics) == [
-            *("solved", "accuracy", "loss", "penalty", "brier", "y_hat", "y_pred", "epochs_run", "seconds")
+            *("solved", "accuracy", "loss", "penalty", "brier", "y_hat", "y_pred", "epochs_run", "seconds", "values")
         ]
+        assert metrics["values"] == {}
 
     def test_the_model_is_saved_with_its_weights(self, finished: tuple[str, Path]) -> None:
         metrics = json.loads((finished[1] / "metrics.json").read_text())
@@ -146,7 +147,7 @@ def test_the_fit_is_keras_s_own_to_the_bit(batch_size: int, optimizer: str) -> N
     )
     expected = plain.fit(*arrays(settings), batch_size=min(4, batch_size), epochs=12, shuffle=False, verbose=0).history
 
-    assert history.tolist() == pytest.approx(expected["loss"], rel=1e-6)
+    assert history["loss"].tolist() == pytest.approx(expected["loss"], rel=1e-6)
     for weights, reference in zip(ours.get_weights(), plain.get_weights(), strict=True):
         assert weights.tolist() == reference.tolist()
 
@@ -166,7 +167,7 @@ def test_jit_compile_trains_too() -> None:
     model = build_model(settings, keras.losses.MeanSquaredError(), keras.regularizers.L2(0.0))
     history = fit(model, settings)
     metrics = evaluate(model, settings, epochs_run=12, seconds=0)
-    assert np.isfinite(history).all()
+    assert np.isfinite(history["loss"]).all()
     assert metrics.brier == pytest.approx(metrics.loss, rel=1e-6)
 
 
@@ -203,6 +204,59 @@ def test_a_third_party_plugin_is_an_option_after_installing_it(run: Run, package
     assert metrics["penalty"] > 0
 
 
+SCHEDULED = (
+    *("loss=mix", "+schedule@loss.r=cosine_decay", "loss.r.initial_learning_rate=0.9", "loss.r.decay_steps=30"),
+    *("reg=l2custom", "+variable@reg.r=positive", "reg.r.initial=0.001"),
+    *("+schedule@optimizer.learning_rate=linear", "optimizer.learning_rate.initial_learning_rate=0.1"),
+    *("epochs=20", "batch_size=2"),
+)
+
+
+def test_schedules_and_variables_are_in_every_file(run: Run, tmp_path: Path) -> None:
+    result = run(*SCHEDULED)
+    assert result.returncode == 0, result.stderr
+    directory = only(tmp_path, "outputs/*/*")
+    rows = read_history(directory)
+    assert list(rows[0]) == ["epoch", "loss", "loss.r", "reg.r", "optimizer.learning_rate"]
+    steps = np.arange(1, 41, 2)  # the second of the two steps of each epoch, counted from 0
+    cosine = 0.9 * (1 + np.cos(np.pi * np.minimum(steps / 30, 1))) / 2
+    assert [float(row["loss.r"]) for row in rows] == pytest.approx(cosine, abs=1e-6)
+    assert [float(row["optimizer.learning_rate"]) for row in rows] == pytest.approx(0.1 * (1 - steps / 40), abs=1e-6)
+    learned = [float(row["reg.r"]) for row in rows]
+    assert learned == sorted(learned, reverse=True)  # a penalty alone is least where λ is 0
+    assert learned[-1] < learned[0] == pytest.approx(0.001, rel=0.2)
+
+    metrics = json.loads((directory / "metrics.json").read_text())
+    assert metrics["values"] == {
+        "loss.r": pytest.approx(0, abs=1e-6),
+        "reg.r": pytest.approx(learned[-1], rel=0.1),
+        "optimizer.learning_rate": pytest.approx(0, abs=1e-6),
+    }
+    assert f"reg.r {metrics['values']['reg.r']:.4g}" in result.stdout
+    model = registry.load_model(directory / "model.keras")
+    assert model.loss.r == metrics["values"]["loss.r"]
+    penalty = model.get_layer("hidden").kernel_regularizer
+    assert penalty.r == pytest.approx(metrics["values"]["reg.r"], rel=1e-6)
+    kernel = model.get_layer("hidden").kernel.numpy()
+    assert metrics["penalty"] == pytest.approx(penalty.r * np.sum(kernel**2), rel=1e-5)
+
+    from matplotlib.image import imread
+
+    assert imread(directory / "report.png").shape[0] > 700  # three curves below the loss
+
+
+def test_a_plugin_that_needs_the_number_is_named_with_its_line(run: Run, packages: Path) -> None:
+    overrides = ("+schedule@loss.r=linear", "loss.r.initial_learning_rate=1")
+    result = run("loss=branching", *overrides, "verbose=0", path=(packages,))
+    assert result.returncode == 1
+    assert (
+        "loss 'branching' (every-kind 1.2.3) does not take a schedule for 'r', since that is a tensor" in result.stderr
+    )
+    assert "every_kind.py" in result.stderr
+    assert "if r > 0.5:" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 MISTAKES = [
     ("loss=mxi", "loss=mxi: There is no loss 'mxi'. Did you mean 'mix'?", "lossreg 0.1.0: "),
     ("reg=l2costum", "Did you mean 'l2custom'?", "lossreg 0.1.0: "),
@@ -222,6 +276,27 @@ MISTAKES = [
     ("loss.name=plugins.losses:mix", "There is no loss 'plugins.losses:mix'", ""),
     ("+loss._target_=os.system", "loss._target_: loss 'bce' (lossreg 0.1.0) has no parameter '_target_'", ""),
     ("loss=mix loss.r={_target_:os.system}", "loss.r: loss 'mix' (lossreg 0.1.0) takes float for 'r'", ""),
+    (
+        "loss=mix +schedule@loss.r=cosin_decay",
+        "schedule=cosin_decay: There is no schedule 'cosin_decay'. Did you mean 'cosine_decay'?",
+        "this app: cosine, linear, warmup, warmup_cosine",
+    ),
+    ("loss=mix +schedule@loss.q=linear", "loss.q: loss 'mix' (lossreg 0.1.0) has no parameter 'q'.", ""),
+    (
+        "loss=mix +schedule@loss.r=linear",
+        "loss.r.initial_learning_rate: schedule 'polynomial_decay' (lossreg 0.1.0) needs a value",
+        "which has no default",
+    ),
+    ("loss=mix +schedule@loss.r=warmup", "loss.r.end_learning_rate: schedule 'polynomial_decay'", "needs a value"),
+    ("loss=mix +schedule@loss.r=cosine loss.r.alfa=1", "loss.r.alfa: there is no such config key.", "'alpha'?"),
+    ("loss=mix +schedule@loss.r=cosine loss.r.alpha=x", "loss.r.alpha: schedule 'cosine_decay'", "float for 'alpha'"),
+    (
+        "+schedule@optimizer.learning_rate=warmup_cosine",
+        "optimizer.learning_rate.warmup_target: schedule 'cosine_decay' (lossreg 0.1.0) needs a value",
+        "",
+    ),
+    ("+variable@optimizer.learning_rate=bounded", "optimizer.learning_rate.name: There is no schedule 'bounded'.", ""),
+    ("loss=huber +schedule@loss.delta=linear loss.delta.name=bce", "There is no schedule or variable 'bce'.", ""),
     ("loss=null", "Config group override must be a string or a list", ""),
     ("epohcs=3", "epohcs: there is no such config key. Did you mean 'epochs'?", ""),
     ("epochs=abc", "Value 'abc' of type 'str' could not be converted to Integer", ""),

@@ -22,7 +22,7 @@ import registry
 from tests.conftest import ROOT
 from trainer.config import Config, read_config
 from trainer.errors import CannotVectorizeError, ConfigError, DivergedError
-from trainer.fit import fit, raise_if_diverged
+from trainer.fit import History, fit, raise_if_diverged
 from trainer.groups import chunk_limit, group_key
 from trainer.initial import InitialState
 from trainer.model import build_model
@@ -65,16 +65,16 @@ def model_of(config: Config) -> keras.Model:
     return build_model(config, registry.losses.build(config.loss), registry.regularizers.build(config.reg))
 
 
-def alone(plain: Plain) -> tuple[np.ndarray, Metrics]:
+def alone(plain: Plain) -> tuple[History, Metrics]:
     return _alone(json.dumps(plain))
 
 
 @functools.cache
-def _alone(plain: str) -> tuple[np.ndarray, Metrics]:
+def _alone(plain: str) -> tuple[History, Metrics]:
     config = typed(json.loads(plain))
     model = model_of(config)
     history = fit(model, config)
-    return history, evaluate(model, config, epochs_run=len(history), seconds=0)
+    return history, evaluate(model, config, epochs_run=len(history["loss"]), seconds=0)
 
 
 # Plugins as strangers write them, registered for the length of a test.
@@ -196,6 +196,68 @@ CASES: dict[str, list[Plain]] = {
 }
 
 
+def linear(start: float, end: float, steps: int = 500) -> Plain:
+    return {
+        **{"name": "polynomial_decay", "initial_learning_rate": start, "end_learning_rate": end},
+        **{"decay_steps": steps, "power": 1.0, "cycle": False},
+    }
+
+
+def cosine(start: float, alpha: float, **warm_up: float) -> Plain:
+    return {"name": "cosine_decay", "initial_learning_rate": start, "decay_steps": 450, "alpha": alpha, **warm_up}
+
+
+def bounded(initial: float, upper: float = 1.0) -> Plain:
+    return {"name": "bounded", "initial": initial, "lower": 0.0, "upper": upper}
+
+
+CHANGING: dict[str, list[Plain]] = {
+    "end points of a schedule": [
+        study(loss__r=linear(1, end), seed=seed) for seed, end in ((3, 0.0), (4, 0.25), (5, 1))
+    ],
+    "schedules of everything, two batches": [
+        study(
+            loss__r=linear(start, 0.2),
+            reg__r=cosine(start / 1000, 0.5),
+            optimizer__learning_rate=cosine(0.0, 0.1, warmup_target=0.1, warmup_steps=50),
+            batch_size=2,
+            epochs=250,
+            seed=seed,
+        )
+        for seed, start in ((1, 0.9), (2, 0.5))
+    ],
+    "a learned mixing weight and a learned penalty, a partial batch": [
+        study(loss__r=bounded(r), reg__r=bounded(r / 1000, 0.001), batch_size=3, epochs=250, seed=seed)
+        for seed, r in ((1, 0.8), (2, 0.3))
+    ],
+    "uncertainty weights beside a schedule, adamw": [
+        study(
+            loss={
+                "name": "weighted",
+                "terms": {
+                    "a": {"name": "mix", "r": linear(r, 0.0)},
+                    "b": {"name": "own_focal", "gamma": bounded(0.5, 4)},
+                },
+                "weights": {"a": {"name": "uncertainty", "initial": r}, "b": {"name": "uncertainty", "initial": 0.5}},
+            },
+            optimizer={"name": "adamw", "learning_rate": cosine(rate, 0.0)},
+            seed=seed,
+        )
+        for seed, r, rate in ((8, 0.9, 0.05), (9, 0.4, 0.1))
+    ],
+    "a stranger's class with a schedule and a learned number": [
+        study(
+            loss={"name": "own_huber", "delta": linear(2.0, 0.1)},
+            reg={"name": "own_elastic", "l1": cosine(l1, 0.0), "l2": {"name": "positive", "initial": l1}},
+            optimizer={"name": "sgd", "learning_rate": 0.5},
+            seed=seed,
+        )
+        for seed, l1 in ((5, 1e-4), (6, 1e-3))
+    ],
+}
+CASES |= CHANGING
+
+
 @pytest.mark.parametrize("configs", CASES.values(), ids=CASES.keys())
 def test_each_model_has_the_numbers_of_its_own_fit(configs: list[Plain]) -> None:
     for config, outcome in zip(configs, train_many(configs), strict=True):
@@ -203,12 +265,27 @@ def test_each_model_has_the_numbers_of_its_own_fit(configs: list[Plain]) -> None
         assert outcome.metrics is not None
         assert outcome.error is None
         np.testing.assert_allclose(outcome.metrics.y_hat, metrics.y_hat, atol=1e-5)
-        np.testing.assert_allclose(outcome.history, history, atol=1e-5)
+        assert list(outcome.history) == list(history)
+        for name, values in history.items():
+            np.testing.assert_allclose(outcome.history[name], values, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(outcome.metrics.loss, metrics.loss, atol=1e-5)
         np.testing.assert_allclose(outcome.metrics.penalty, metrics.penalty, atol=1e-5)
         np.testing.assert_allclose(outcome.metrics.brier, metrics.brier, atol=1e-5)
+        assert list(outcome.metrics.values) == list(metrics.values)
+        for name, value in metrics.values.items():
+            np.testing.assert_allclose(outcome.metrics.values[name], value, rtol=1e-4, atol=1e-7)
         for name in ("solved", "accuracy", "y_pred", "epochs_run"):
             assert getattr(outcome.metrics, name) == getattr(metrics, name)
+
+
+@pytest.mark.parametrize("configs", CHANGING.values(), ids=CHANGING.keys())
+def test_what_changes_is_in_the_history_and_is_one_program(configs: list[Plain]) -> None:
+    assert len({group_key(config) for config in configs}) == 1
+    changing = [name for name in alone(configs[0])[0] if name != "loss"]
+    assert changing
+    for name in changing:
+        values = alone(configs[0])[0][name]
+        assert len(np.unique(values)) > len(values) / 2
 
 
 def test_the_initial_state_is_keras_s_to_the_bit() -> None:
@@ -230,8 +307,8 @@ def test_a_model_that_diverges_leaves_the_others_alone() -> None:
         raise_if_diverged(history)
     assert str(outcomes[1].error) == str(expected.value)
     assert outcomes[1].metrics is None
-    np.testing.assert_allclose(outcomes[1].history, history, rtol=1e-5)
-    assert 1 < len(history) < 10
+    np.testing.assert_allclose(outcomes[1].history["loss"], history["loss"], rtol=1e-5)
+    assert 1 < len(history["loss"]) < 10
     for config, outcome in ((first, outcomes[0]), (last, outcomes[2])):
         assert outcome.metrics is not None
         np.testing.assert_allclose(outcome.metrics.y_hat, alone(config)[1].y_hat, atol=1e-5)
@@ -381,12 +458,12 @@ def test_a_chunk_of_the_same_size_or_smaller_is_not_compiled_again(traced: list[
     longer = train_many([{**config, "epochs": 70} for config in configs])
     assert len(traced) == count
     for one, other in zip([*first, *first[1:]], [*again, *fewer], strict=True):
-        np.testing.assert_array_equal(one.history, other.history)
+        np.testing.assert_array_equal(one.history["loss"], other.history["loss"])
         assert one.metrics is not None
         assert other.metrics is not None
         assert one.metrics.y_hat == other.metrics.y_hat
-    np.testing.assert_array_equal(longer[0].history[:60], first[0].history)
-    assert len(longer[0].history) == 70
+    np.testing.assert_array_equal(longer[0].history["loss"][:60], first[0].history["loss"])
+    assert len(longer[0].history["loss"]) == 70
 
 
 def test_a_name_that_is_registered_anew_is_compiled_anew(traced: list[int]) -> None:
@@ -398,7 +475,7 @@ def test_a_name_that_is_registered_anew_is_compiled_anew(traced: list[int]) -> N
         return 2 * r * ops.mean(ops.square(y_true - y_pred), axis=-1)
 
     (after,) = train_many(configs)
-    np.testing.assert_allclose(after.history, 2 * before.history, rtol=1e-6)
+    np.testing.assert_allclose(after.history["loss"], 2 * before.history["loss"], rtol=1e-6)
 
 
 def test_progress_is_told_and_an_interrupt_leaves_nothing_behind() -> None:
@@ -415,7 +492,7 @@ def test_progress_is_told_and_an_interrupt_leaves_nothing_behind() -> None:
     with pytest.raises(KeyboardInterrupt):
         train_many(configs, on_progress=interrupt)
     for one, other in zip(whole, train_many(configs), strict=True):
-        np.testing.assert_array_equal(one.history, other.history)
+        np.testing.assert_array_equal(one.history["loss"], other.history["loss"])
 
 
 def test_no_configs_are_no_models() -> None:

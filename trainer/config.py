@@ -11,6 +11,7 @@ import msgspec
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+import registry
 from registry import did_you_mean
 from trainer.errors import ConfigError
 
@@ -48,10 +49,10 @@ class Model:
 
 @dataclass
 class Optimizer:
-    """A Keras optimizer by name."""
+    """A Keras optimizer by name; its learning rate is a number or the node of a schedule."""
 
     name: str = MISSING
-    learning_rate: float = MISSING
+    learning_rate: Any = MISSING
 
 
 @dataclass
@@ -80,14 +81,19 @@ def read_config(cfg: DictConfig) -> Config:
     Raises:
         ConfigError: names the key, the value, and what is accepted.
     """
+    key = "optimizer.learning_rate"
+    if OmegaConf.is_config(rate := OmegaConf.select(cfg, key)):
+        registry.schedules.check(rate, key=key)
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
     _require("model.hidden_units", config.model.hidden_units, config.model.hidden_units >= 1, "at least 1")
     _require_name("model.activation", config.model.activation, ACTIVATIONS)
     _require("model.dropout", config.model.dropout, 0 <= config.model.dropout < 1, "in [0, 1)")
     _require_name("optimizer.name", config.optimizer.name, OPTIMIZERS)
-    rate = config.optimizer.learning_rate
-    _require("optimizer.learning_rate", rate, 0 < rate < math.inf, "a positive number")
+    if not isinstance(rate := config.optimizer.learning_rate, dict):
+        number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
+        _require(key, rate, number and 0 < rate < math.inf, "a positive number, or a schedule")
+        config.optimizer.learning_rate = float(rate)
     _require("epochs", config.epochs, config.epochs >= 1, "at least 1")
     _require("batch_size", config.batch_size, config.batch_size >= 1, "at least 1")
     _require("seed", config.seed, 0 <= config.seed < 2**31, "in [0, 2³¹)")
@@ -103,6 +109,25 @@ def read_config(cfg: DictConfig) -> Config:
         "data.targets", config.data.targets, all(row in ([0.0], [1.0]) for row in config.data.targets), "0 or 1 each"
     )
     return config
+
+
+def steps(share: float = 1.0, *, _root_: DictConfig) -> int:
+    """Return the number of steps of the whole fit, or of a share of it: `${steps:}`, `${steps:0.1}` in a config.
+
+    Arguments:
+        share: the share, in (0, 1]. Defaults to all.
+
+    Example:
+
+    >>> study = {"data": {"inputs": [[0, 0]] * 4}, "batch_size": 3, "epochs": 500, "warm_up": "${steps:0.1}"}
+    >>> OmegaConf.create(study).warm_up
+    100
+    """
+    rows = len(_root_.data.inputs)
+    return max(1, round(share * _root_.epochs * math.ceil(rows / min(_root_.batch_size, rows))))
+
+
+OmegaConf.register_new_resolver("steps", steps, replace=True)
 
 
 def _rows(key: str, value: Any) -> list[list[float]]:

@@ -20,8 +20,12 @@ AnyConfig = Config | DictConfig | Mapping[str, Any]
 
 SEED = "seed"
 LEARNING_RATE = "optimizer.learning_rate"
+INITIAL = "initial"
+"""The parameter of a variable that may differ from model to model."""
 PLUGINS = {"loss": registry.losses, "reg": registry.regularizers}
-"""The config keys that name a plugin, with the registry of each."""
+"""The config keys that name a loss or a regularizer, with the registry of each."""
+CATALOGS = {**PLUGINS, LEARNING_RATE: registry.schedules}
+"""The config keys that may name a plugin, with the registry of each."""
 
 _CHUNK_BYTES = 2**28
 _CHUNK_MODELS = 2048  # more at once is not faster, and what is done is in the table only when its chunk ends
@@ -45,8 +49,9 @@ def group_key(config: AnyConfig) -> Group:
     """Return what must be equal in two configs for them to train in one program.
 
     Not part of it are the numbers that may differ from model to model: every float parameter of the loss and of the
-    regularizer, those of plugins inside them and the floats of a `dict[str, float]` included; the seed; the learning
-    rate. A value that is no number, or outside its range, is part of it.
+    regularizer, those of plugins inside them and the floats of a `dict[str, float]` included; the float parameters of a
+    schedule in the place of one, and the initial value of a variable; the seed; the learning rate or the parameters of
+    its schedule. A value that is no number, or outside its range, is part of it.
 
     Arguments:
         config: a composed config. Plain data takes some 20 µs, a DictConfig some 400 µs.
@@ -73,7 +78,11 @@ def split(config: AnyConfig) -> tuple[Group, dict[str, float]]:
     for key, catalog in PLUGINS.items():
         if key in shared:
             shared[key] = _without_numbers(catalog, shared[key], key, numbers)
-    if _is_number(rate := shared.get("optimizer", {}).get("learning_rate")) and 0 < rate < math.inf:
+    rate = shared.get("optimizer", {}).get("learning_rate")
+    if isinstance(rate, Mapping):
+        rate = _without_numbers(registry.schedules, rate, LEARNING_RATE, numbers)
+        shared["optimizer"] = {**shared["optimizer"], "learning_rate": rate}
+    elif _is_number(rate) and 0 < rate < math.inf:
         numbers[LEARNING_RATE] = float(rate)
         shared["optimizer"] = {**shared["optimizer"], "learning_rate": None}
     if type(shared.get(SEED)) is int and 0 <= shared[SEED] < 2**31:
@@ -117,19 +126,49 @@ def _is_number(value: Any) -> typing.TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def plugins_of(key: str, node: Any) -> list[registry.Plugin]:
-    """Return the plugin that a config node names, and those of the nodes inside it; `key` is `"loss"` or `"reg"`."""
-    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+def plugins_of(catalog: registry.Registry, node: Any, key: str = "") -> list[registry.Plugin]:
+    """Return the plugin that a config node names, and those of the nodes inside it.
+
+    Arguments:
+        catalog: where the node's plugin is registered.
+        node: the node; anything else holds no plugin.
+        key: its config key, for messages.
+    """
+    if not _is_node(node):
         return []  # no plugin: the check of the config says what it should be
-    plugin = PLUGINS[key].find(node["name"], key=f"{key}.name")
-    fields = _fields(PLUGINS[key], node["name"], plugin, id(plugin.registered))
-    inside = [term for name in fields.plugins for term in _terms(node.get(name)).values()]
-    return [plugin, *(other for term in inside for other in plugins_of(key, term))]
+    plugin = catalog.find(node["name"], key=f"{key}.name" if key else "")
+    fields = _fields(catalog, node["name"], plugin, id(plugin.registered))
+    found = [plugin]
+    for name, value in node.items():
+        if name in fields.plugins:
+            found += [other for term in _terms(value).values() for other in plugins_of(catalog, term)]
+        elif name in fields.floats | fields.mappings | fields.untyped and isinstance(value, Mapping):
+            for number in _terms(value).values():
+                if _is_node(number):
+                    found += plugins_of(catalog.number_registry(number["name"]), number)
+    return found
+
+
+def number_nodes(catalog: registry.Registry, node: Any, path: str) -> dict[str, tuple[registry.Registry, Any]]:
+    """Return the nodes of schedules and variables in a plugin's node and in its terms, by path, with their registry."""
+    if not _is_node(node):
+        return {}
+    plugin = catalog.find(node["name"])
+    fields = _fields(catalog, node["name"], plugin, id(plugin.registered))
+    found: dict[str, tuple[registry.Registry, Any]] = {}
+    for name, value in node.items():
+        terms = {f"{path}.{name}.{key}" if key else f"{path}.{name}": term for key, term in _terms(value).items()}
+        if name in fields.plugins:
+            for where, term in terms.items():
+                found |= number_nodes(catalog, term, where)
+        elif name in fields.floats | fields.mappings | fields.untyped:
+            found |= {w: (catalog.number_registry(n["name"]), n) for w, n in terms.items() if _is_node(n)}
+    return found
 
 
 def _without_numbers(catalog: registry.Registry, node: Any, path: str, numbers: dict[str, float]) -> Any:
     """Move the numbers that may vary out of a plugin's node; return what is left, with `None` in their place."""
-    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
+    if not _is_node(node):
         return node
     try:
         plugin = catalog.find(node["name"])
@@ -138,40 +177,64 @@ def _without_numbers(catalog: registry.Registry, node: Any, path: str, numbers: 
         return node
     left = dict(node)
     for name, value in node.items():
-        if name in fields.floats and _is_number(value):
-            numbers[f"{path}.{name}"] = float(value)
-            left[name] = None
-        elif name in fields.mappings and isinstance(value, Mapping) and all(map(_is_number, value.values())):
-            numbers.update({f"{path}.{name}.{key}": float(number) for key, number in value.items()})
-            left[name] = dict.fromkeys(value)
+        if (name in fields.floats and _is_number(value)) or (
+            name in fields.floats | fields.untyped and _is_node(value)
+        ):
+            left[name] = _without_number(catalog, value, f"{path}.{name}", numbers)
+        elif name in fields.mappings and isinstance(value, Mapping):
+            if all(_is_number(number) or _is_node(number) for number in value.values()):
+                left[name] = {
+                    key: _without_number(catalog, number, f"{path}.{name}.{key}", numbers)
+                    for key, number in value.items()
+                }
         elif name in fields.plugins and isinstance(value, Mapping):
-            terms = _terms(value)
             left[name] = {
                 key: _without_numbers(catalog, term, f"{path}.{name}.{key}" if key else f"{path}.{name}", numbers)
-                for key, term in terms.items()
+                for key, term in _terms(value).items()
             }
     return left
 
 
+def _without_number(catalog: registry.Registry, value: Any, path: str, numbers: dict[str, float]) -> Any:
+    """Move a number, or those of the schedule or variable in its place, out; return what is left."""
+    if _is_number(value):
+        numbers[path] = float(value)
+        return None
+    try:
+        return _without_numbers(catalog.number_registry(value["name"]), value, path, numbers)
+    except registry.RegistryError:
+        return value
+
+
+def _is_node(value: Any) -> typing.TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping) and isinstance(value.get("name"), str)
+
+
 def _terms(value: Any) -> Mapping[str, Any]:
-    """Return the nodes of a parameter that takes plugins: a mapping of nodes, or one node, under an empty name."""
+    """Return the nodes of a parameter that takes several: a mapping of nodes, or one node, under an empty name."""
     if not isinstance(value, Mapping):
         return {}
-    return {"": value} if isinstance(value.get("name"), str) else value
+    return {"": value} if _is_node(value) else value
 
 
 class _Fields(NamedTuple):
-    """The parameters of a plugin: floats, mappings to floats, and those that take plugins."""
+    """The parameters of a plugin: floats, mappings to floats, those that take plugins, and those without a type."""
 
     floats: frozenset[str]
     mappings: frozenset[str]
     plugins: frozenset[str]
+    untyped: frozenset[str]
 
 
 @functools.lru_cache(maxsize=256)
 def _fields(catalog: registry.Registry, name: str, plugin: registry.Plugin, registered: int) -> _Fields:
     """Sort the parameters of a plugin; `plugin` and `registered` are here for the cache, names change hands."""
     parameters = catalog.describe(name).parameters
-    mappings = {p.name for p in parameters if typing.get_args(p.type) == (str, float)}
-    floats = {p.name for p in parameters if float in (p.type, *typing.get_args(p.type))} - mappings
-    return _Fields(frozenset(floats), frozenset(mappings), frozenset(p.name for p in parameters if p.takes_plugins))
+    floats = frozenset(p.name for p in parameters if p.takes_number)
+    return _Fields(
+        # The bounds of a variable are the plugin's own, in Python.
+        floats & {INITIAL} if catalog is registry.variables else floats,
+        frozenset(p.name for p in parameters if p.takes_numbers),
+        frozenset(p.name for p in parameters if p.takes_plugins),
+        frozenset(p.name for p in parameters if p.type is Any),
+    )

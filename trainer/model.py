@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import registry
 from trainer.config import Config
 
 
@@ -48,7 +49,8 @@ def build_model(config: Config, loss: keras.losses.Loss, regularizer: keras.regu
 
 def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
     """Build the Keras optimizer that the config names."""
-    settings: dict[str, Any] = {"learning_rate": config.optimizer.learning_rate}
+    rate = config.optimizer.learning_rate
+    settings: dict[str, Any] = {"learning_rate": registry.schedules.build(rate) if isinstance(rate, dict) else rate}
     return keras.optimizers.get({"class_name": config.optimizer.name, "config": settings})
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.errors import CannotVectorizeError
-from trainer.groups import PLUGINS, plugins_of
+from trainer.groups import CATALOGS, PLUGINS, plugins_of
 
 Nodes = Mapping[str, Mapping[str, Any]]
 """The config nodes of the plugins, by config key: `{"loss": {"name": "mix", "r": 0.8}, …}`."""
@@ -21,25 +21,33 @@ Nodes = Mapping[str, Mapping[str, Any]]
 _HAVE_SOURCE = (type, FunctionType)
 
 
-def create(key: str, nodes: Nodes, numbers: Mapping[str, Any]) -> Any:
+def create(key: str, nodes: Nodes, numbers: Mapping[str, Any], *, step: Any, raws: Mapping[str, Any]) -> Any:
     """Create the loss or the regularizer of a node, with some of its parameters replaced.
 
     Arguments:
         key: `"loss"` or `"reg"`.
         nodes: the config nodes.
         numbers: values or tensors by config key, such as `"loss.r"`; those of other keys are ignored.
+        step: the step that its schedules follow.
+        raws: what is trained of its variables, by config key; those of other keys are ignored.
     """
-    node = _with(numbers, nodes[key], key)
-    return PLUGINS[key].create(node.pop("name"), **node)
+    node = with_numbers(numbers, nodes[key], key)
+    created = PLUGINS[key].create(node.pop("name"), **node)
+    created.follow(step)
+    for path, number in created.numbers.items():
+        if (raw := raws.get(f"{key}.{path}")) is not None:
+            number.variable.raw = raw
+    return created
 
 
-def probe(key: str, nodes: Nodes, numbers: Mapping[str, float], *data: np.ndarray) -> None:
+def probe(key: str, nodes: Nodes, numbers: Mapping[str, float], raws: Mapping[str, float], *data: np.ndarray) -> None:
     """Trace a plugin with tensors for its numbers, and hold its value against the one that it has with numbers.
 
     Arguments:
         key: `"loss"` or `"reg"`.
         nodes: the config nodes.
         numbers: by config key, what is to be a tensor.
+        raws: by config key, what is trained of variables.
         *data: what the plugin is called with.
 
     Raises:
@@ -47,7 +55,8 @@ def probe(key: str, nodes: Nodes, numbers: Mapping[str, float], *data: np.ndarra
     """
 
     def call(numbers: Mapping[str, Any], data: list[Any]) -> Any:
-        return create(key, nodes, numbers)(*data)
+        tensors = {name: tf.constant(raw, tf.float32) for name, raw in raws.items()}
+        return create(key, nodes, numbers, step=tf.constant(0), raws=tensors)(*data)
 
     tensors = [tf.constant(values, tf.float32) for values in data]
     varying = {name: tf.constant(value, tf.float32) for name, value in numbers.items() if name.startswith(f"{key}.")}
@@ -77,15 +86,17 @@ def refused(nodes: Nodes, what: str) -> Iterator[None]:
     except Exception as error:
         cause = error.__cause__ or error
         message = str(cause).strip().partition("\n")[0]
-        where = _line(cause, [plugin.load() for key, node in nodes.items() for plugin in plugins_of(key, node)])
+        where = _line(
+            cause, [plugin.load() for key, node in nodes.items() for plugin in plugins_of(CATALOGS[key], node)]
+        )
         owners = " with ".join(_owner(key, node) for key, node in nodes.items())
         raise CannotVectorizeError(f"{owners}: {what} {type(cause).__name__}: {message}{where}") from error
 
 
-def _with(numbers: Mapping[str, Any], node: Mapping[str, Any], path: str) -> dict[str, Any]:
+def with_numbers(numbers: Mapping[str, Any], node: Mapping[str, Any], path: str) -> dict[str, Any]:
     """Return a node with the values that `numbers` holds for it, and for the nodes inside it."""
     return {
-        name: _with(numbers, value, f"{path}.{name}")
+        name: with_numbers(numbers, value, f"{path}.{name}")
         if isinstance(value, Mapping)
         else numbers.get(f"{path}.{name}", value)
         for name, value in node.items()
@@ -103,5 +114,5 @@ def _line(error: BaseException, targets: Iterable[Any]) -> str:
 
 
 def _owner(key: str, node: Mapping[str, Any]) -> str:
-    plugin = PLUGINS[key].find(node["name"])
-    return f"{PLUGINS[key].kind.noun} '{plugin.name}' ({plugin.origin})"
+    plugin = CATALOGS[key].find(node["name"])
+    return f"{CATALOGS[key].kind.noun} '{plugin.name}' ({plugin.origin})"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trainer.config import Config
-from trainer.fit import arrays
+from trainer.fit import History, arrays, changing
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Metrics:
         y_pred: the outputs thresholded at 0.5.
         epochs_run: how many epochs were run.
         seconds: the wall time of building and fitting, in seconds.
+        values: what the numbers that changed came to, by config key: schedules after the last step, variables.
     """
 
     solved: bool
@@ -42,10 +43,18 @@ class Metrics:
     y_pred: list[int]
     epochs_run: int
     seconds: float
+    values: dict[str, float] = field(default_factory=dict)
 
 
 def measure(
-    y: np.ndarray, y_hat: np.ndarray, *, loss: float, penalty: float, epochs_run: int, seconds: float
+    y: np.ndarray,
+    y_hat: np.ndarray,
+    *,
+    loss: float,
+    penalty: float,
+    epochs_run: int,
+    seconds: float,
+    values: Mapping[str, float] | None = None,
 ) -> Metrics:
     """Compute the metrics of one model from its outputs.
 
@@ -56,6 +65,7 @@ def measure(
         penalty: the penalty.
         epochs_run: how many epochs were run.
         seconds: the time taken, in seconds.
+        values: what the numbers that changed came to, by config key.
     """
     y_hat = np.asarray(y_hat, np.float64)
     y_pred = (y_hat > 0.5).astype(int)
@@ -69,6 +79,7 @@ def measure(
         y_pred=y_pred.ravel().tolist(),
         epochs_run=epochs_run,
         seconds=seconds,
+        values={name: float(value) for name, value in (values or {}).items()},
     )
 
 
@@ -83,13 +94,16 @@ def evaluate(model: keras.Model, config: Config, *, epochs_run: int, seconds: fl
         penalty=float(sum(model.losses)),
         epochs_run=epochs_run,
         seconds=seconds,
+        values={name: value("float32") for name, value in changing(model).items()},
     )
 
 
-def write_history(history: np.ndarray, directory: Path) -> None:
-    """Write history.csv: `epoch,loss`, one row per epoch, counted from 1."""
-    rows = "".join(f"{epoch},{loss!r}\n" for epoch, loss in enumerate(history.tolist(), start=1))
-    write_whole(directory / "history.csv", lambda path: path.write_text(f"epoch,loss\n{rows}", encoding="utf-8"))
+def write_history(history: History, directory: Path) -> None:
+    """Write history.csv: `epoch,loss` and the numbers that changed, one row per epoch, counted from 1."""
+    rows = zip(*(values.tolist() for values in history.values()), strict=True)
+    lines = [",".join(["epoch", *history])]
+    lines += [",".join([str(epoch), *map(repr, row)]) for epoch, row in enumerate(rows, start=1)]
+    write_whole(directory / "history.csv", lambda path: path.write_text("\n".join(lines) + "\n", encoding="utf-8"))
 
 
 def write_metrics(metrics: Metrics, directory: Path) -> None:
@@ -120,6 +134,8 @@ def show(metrics: Metrics, config: Config, directory: Path) -> None:
     for x, (y,), y_hat, y_pred in rows:
         table.add_row(" ".join(f"{value:g}" for value in x), f"{y:g}", f"{y_hat:.4f}", str(y_pred))
     console.print(table)
+    if metrics.values:
+        console.print(", ".join(f"{name} {value:.4g}" for name, value in metrics.values.items()))
     shown = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
     verdict = "solved" if metrics.solved else "not solved"
     console.print(

@@ -25,11 +25,23 @@ from omegaconf import DictConfig, OmegaConf
 import registry
 from trainer.config import Config, read_config
 from trainer.errors import DivergedError
-from trainer.fit import arrays, raise_if_diverged, until_diverged
-from trainer.groups import LEARNING_RATE, PLUGINS, SEED, AnyConfig, Group, plain, plugins_of, split
+from trainer.fit import History, arrays, raise_if_diverged, until_diverged
+from trainer.groups import (
+    CATALOGS,
+    INITIAL,
+    LEARNING_RATE,
+    PLUGINS,
+    SEED,
+    AnyConfig,
+    Group,
+    number_nodes,
+    plain,
+    plugins_of,
+    split,
+)
 from trainer.initial import InitialState
 from trainer.model import build_model
-from trainer.probe import create, probe, refused
+from trainer.probe import create, probe, refused, with_numbers
 from trainer.report import Metrics, measure
 
 _EPOCHS_PER_CALL = 25
@@ -45,12 +57,12 @@ class Outcome:
     """What became of one model.
 
     Arguments:
-        history: the loss of every epoch, as `trainer.fit.fit` returns it.
+        history: the loss of every epoch and the numbers that changed, as `trainer.fit.fit` returns it.
         metrics: its metrics, or `None` if it diverged; `seconds` is its share of the wall time of the program.
         error: why there are no metrics, or `None`.
     """
 
-    history: np.ndarray
+    history: History
     metrics: Metrics | None = None
     error: DivergedError | None = None
 
@@ -93,16 +105,17 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
 
 @dataclass(frozen=True)
 class _Result:
-    """The trained models: `history` of shape `(epochs, models)`, the rest with the models first."""
+    """The trained models: `history` with arrays of shape `(epochs, models)`, the rest with the models first."""
 
-    history: np.ndarray
+    history: History
     y_hat: np.ndarray
     loss: np.ndarray
     penalty: np.ndarray
+    values: dict[str, np.ndarray]
 
 
 def _outcome(y: np.ndarray, result: _Result, index: int, seconds: float) -> Outcome:
-    history = until_diverged(result.history[:, index].astype(np.float64))
+    history = until_diverged({name: array[:, index].astype(np.float64) for name, array in result.history.items()})
     try:
         raise_if_diverged(history)
     except DivergedError as error:
@@ -112,8 +125,9 @@ def _outcome(y: np.ndarray, result: _Result, index: int, seconds: float) -> Outc
         result.y_hat[index],
         loss=result.loss[index],
         penalty=result.penalty[index],
-        epochs_run=len(history),
+        epochs_run=len(history["loss"]),
         seconds=seconds,
+        values={name: array[index] for name, array in result.values.items()},
     )
     return Outcome(history, metrics)
 
@@ -124,7 +138,8 @@ _programs: OrderedDict[Any, _Program] = OrderedDict()
 def _program(example: AnyConfig, group: Group, models: int) -> _Program:
     """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling."""
     config = plain(example)
-    plugins = [plugin.load() for key in PLUGINS for plugin in plugins_of(key, config[key])]
+    nodes = _nodes(config)
+    plugins = [plugin.load() for key, node in nodes.items() for plugin in plugins_of(CATALOGS[key], node, key)]
     key = (group.shared, group.varying, *map(id, plugins))  # a name may be registered anew
     larger = [size for *rest, size in _programs if tuple(rest) == key and size >= models]
     for size in sorted(larger):
@@ -164,17 +179,28 @@ class _Program:
         self.plugins = plugins
         self.seconds_per_epoch = 0.0
         self._lock = threading.Lock()
-        self._nodes = {"loss": dict(config.loss), "reg": dict(config.reg)}
+        every_node = _nodes(plain(config))
+        self._nodes = {key: every_node[key] for key in PLUGINS}
         self._late = _Late()
         self._model = build_model(config, registry.losses.build(config.loss, key="loss"), self._late)
         self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
         self.x, self.y = arrays(config)
         self._batch_size = min(config.batch_size, len(self.x))
-        numbers = split(example)[1]
-        probe("loss", self._nodes, numbers, self.y, np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape))
-        probe("reg", self._nodes, numbers, np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0]))
+        changing = {
+            path: found
+            for key, node in self._nodes.items()
+            for path, found in number_nodes(PLUGINS[key], node, key).items()
+        }
+        self._variables = {path: node for path, (catalog, node) in changing.items() if catalog is registry.variables}
+        numbers = self._given(split(example)[1])
+        raws = {path: _start_of(node, {}, path) for path, node in self._variables.items()}
+        y_hat = np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape)
+        kernel = np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0])
+        probe("loss", self._nodes, numbers, raws, self.y, y_hat)
+        probe("reg", self._nodes, numbers, raws, kernel)
 
         self._initial = InitialState(self._model)
+        self._shapes += [()] * len(self._variables)  # what is trained of variables stands behind the weights
         parameters = sum(map(math.prod, self._shapes))
         self._weights = keras.Variable(np.zeros((size, parameters), np.float32))
         self._states = [
@@ -182,10 +208,12 @@ class _Program:
             for state in self._model.non_trainable_variables
         ]
         self._numbers = {
-            key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in group.varying if key != SEED
+            key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in self._given(group.varying)
         }
         self._optimizer = self._model.optimizer
-        self._optimizer.learning_rate = lambda: tf.reshape(self._numbers[LEARNING_RATE], (size, 1))
+        self._rate = every_node.get(LEARNING_RATE)
+        self._optimizer.learning_rate = lambda: tf.reshape(self._learning_rates(), (-1, 1))
+        self.changing = [*sorted(changing), *([LEARNING_RATE] if self._rate else [])]
         self._optimizer.build([self._weights])
         self._optimizer_start = [variable.numpy() for variable in self._optimizer.variables]
         with refused(self._nodes, "compiling it raised"):
@@ -199,20 +227,28 @@ class _Program:
         with self._lock:
             models = len(next(iter(columns.values())))
             self._start({key: np.pad(column, (0, self.size - models), mode="edge") for key, column in columns.items()})
-            history = []
+            history, values = [], []
             done, at_once = 0, 1
             while done < epochs:
                 started = time.perf_counter()
                 count = min(at_once, epochs - done)
-                losses, *measured = self._advance(tf.constant(count))
+                losses, changed, *measured = self._advance(tf.constant(count))
                 history.append(losses.numpy()[:count, :models])
+                values.append(changed.numpy()[:count, :, :models])
                 done += count
                 self.seconds_per_epoch = (time.perf_counter() - started) / count
                 at_once = int(np.clip(_SECONDS_PER_CALL / self.seconds_per_epoch, 1, _EPOCHS_PER_CALL))
                 if on_progress:
                     on_progress(done, epochs)
-            y_hat, loss, penalty = (value.numpy()[:models] for value in measured)
-            return _Result(np.concatenate(history), y_hat, loss, penalty)
+            y_hat, loss, penalty, last = (value.numpy() for value in measured)
+            arrays = zip(self.changing, np.concatenate(values).swapaxes(0, 1), strict=True)
+            return _Result(
+                {"loss": np.concatenate(history), **dict(arrays)},
+                y_hat[:models],
+                loss[:models],
+                penalty[:models],
+                dict(zip(self.changing, last[:, :models], strict=True)),
+            )
 
     def _start(self, columns: Mapping[str, np.ndarray]) -> None:
         """Set every variable to what it is before the first step."""
@@ -223,63 +259,93 @@ class _Program:
             variable.assign(start)
         seeds, inverse = np.unique(columns[SEED], return_inverse=True)
         weights, states = self._initial(seeds)
-        self._weights.assign(weights[inverse])
+        starts = [_starts_of(node, columns, path, self.size) for path, node in self._variables.items()]
+        self._weights.assign(np.column_stack([weights[inverse], *starts]))
         for variable, state in zip(self._states, states, strict=True):
             variable.assign(state[inverse])
 
-    def _train_and_measure(self, epochs: Any) -> tuple[Any, Any, Any, Any]:
-        """Train so many epochs, at most `_EPOCHS_PER_CALL`; return the loss of each, and what `_measure` returns."""
+    def _train_and_measure(self, epochs: Any) -> tuple[Any, ...]:
+        """Train so many epochs, at most `_EPOCHS_PER_CALL`; return what `_epoch` and then `_measure` return."""
         losses = tf.TensorArray(tf.float32, _EPOCHS_PER_CALL, element_shape=(self.size,))
-        _, losses = tf.while_loop(
-            lambda epoch, losses: epoch < epochs,
-            lambda epoch, losses: (epoch + 1, losses.write(epoch, self._epoch())),
-            (0, losses),
-        )
-        return losses.stack(), *self._measure()
+        values = tf.TensorArray(tf.float32, _EPOCHS_PER_CALL, element_shape=(len(self.changing), self.size))
 
-    def _epoch(self) -> Any:
-        """Train one epoch; return the mean loss over its examples, of shape `(models,)`."""
+        def train(epoch: Any, losses: Any, values: Any) -> tuple[Any, Any, Any]:
+            loss, value = self._epoch()
+            return epoch + 1, losses.write(epoch, loss), values.write(epoch, value)
+
+        _, losses, values = tf.while_loop(lambda epoch, *_: epoch < epochs, train, (0, losses, values))
+        return losses.stack(), values.stack(), *self._measure()
+
+    def _epoch(self) -> tuple[Any, Any]:
+        """Train one epoch; return the mean loss over its examples, of shape `(models,)`, and the last step's values."""
         rows, size = len(self.x), self._batch_size
         whole = rows // size
+        values = tf.zeros((len(self.changing), self.size))
         if whole == 1:
-            loss = self._step(tf.constant(self.x[:size]), tf.constant(self.y[:size])) * (size / rows)
+            loss, values = self._step(tf.constant(self.x[:size]), tf.constant(self.y[:size]))
+            loss *= size / rows
         else:
             x = tf.constant(self.x[: whole * size].reshape(whole, size, -1))
             y = tf.constant(self.y[: whole * size].reshape(whole, size, -1))
-            _, loss = tf.while_loop(
-                lambda batch, loss: batch < whole,
-                lambda batch, loss: (batch + 1, loss + self._step(x[batch], y[batch]) * (size / rows)),
-                (0, tf.zeros(self.size)),
-            )
+
+            def train(batch: Any, loss: Any, values: Any) -> tuple[Any, Any, Any]:
+                more, values = self._step(x[batch], y[batch])
+                return batch + 1, loss + more * (size / rows), values
+
+            _, loss, values = tf.while_loop(lambda batch, *_: batch < whole, train, (0, tf.zeros(self.size), values))
         if rest := rows - whole * size:
-            loss += self._step(tf.constant(self.x[-rest:]), tf.constant(self.y[-rest:])) * (rest / rows)
-        return loss
+            more, values = self._step(tf.constant(self.x[-rest:]), tf.constant(self.y[-rest:]))
+            loss += more * (rest / rows)
+        return loss, values
 
-    def _step(self, x: Any, y: Any) -> Any:
-        """Train all models on one batch; return their losses, penalty included, of shape `(models,)`."""
+    def _step(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Train all models on one batch; return their losses, penalty included, and the values of what changes."""
 
-        def one(model: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        def one(model: tuple[Any, Any, Any]) -> tuple[Any, Any, Any, Any]:
             weights, states, numbers = model
             with tf.GradientTape() as tape:
                 tape.watch(weights)
-                _, loss, penalty, states = self._call(weights, states, numbers, x, y, training=True)
+                _, loss, penalty, values, states = self._call(weights, states, numbers, x, y, training=True)
                 total = loss + penalty
-            return total, states, tape.gradient(total, weights)
+            return total, values, states, tape.gradient(total, weights)
 
         # The gradient is taken inside: outside, it would keep the random numbers of all steps.
-        losses, states, gradients = tf.vectorized_map(one, self._stacked(), warn=False)
+        losses, values, states, gradients = tf.vectorized_map(one, self._stacked(), warn=False)
         for variable, value in zip(self._states, states, strict=True):
             variable.assign(value)
+        values = self._all_values(values)
         self._optimizer.apply([gradients], [self._weights])
-        return losses
+        return losses, values
 
-    def _measure(self) -> tuple[Any, Any, Any]:
-        """Return, in inference mode, the outputs of shape `(models, examples, 1)`, the losses and the penalties."""
+    def _measure(self) -> tuple[Any, Any, Any, Any]:
+        """Return, in inference mode, outputs of shape `(models, examples, 1)`, losses, penalties, what changes."""
 
-        def one(model: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-            return self._call(*model, tf.constant(self.x), tf.constant(self.y), training=False)[:3]
+        def one(model: tuple[Any, Any, Any]) -> tuple[Any, Any, Any, Any]:
+            return self._call(*model, tf.constant(self.x), tf.constant(self.y), training=False)[:4]
 
-        return tf.vectorized_map(one, self._stacked(), warn=False)
+        *measured, values = tf.vectorized_map(one, self._stacked(), warn=False)
+        return *measured, self._all_values(values)
+
+    def _all_values(self, values: Any) -> Any:
+        """Return the values of what changes, of shape `(values, models)`, the learning rate the last."""
+        rows = [tf.transpose(values)]
+        if self._rate:
+            rows.append(tf.broadcast_to(self._learning_rates(), (1, self.size)))
+        return tf.concat(rows, 0)
+
+    def _learning_rates(self) -> Any:
+        """Return the learning rates of this step: of shape `(models,)`, or one for all."""
+        if not self._rate:
+            return self._numbers[LEARNING_RATE]
+        rate = self._rate
+
+        def one(numbers: Mapping[str, Any]) -> Any:
+            node = with_numbers(numbers, rate, LEARNING_RATE)
+            schedule = registry.schedules.create(node.pop("name"), **node)
+            return tf.cast(schedule(self._optimizer.iterations), tf.float32)
+
+        numbers = {k: tf.convert_to_tensor(v) for k, v in self._numbers.items() if k.startswith(f"{LEARNING_RATE}.")}
+        return tf.vectorized_map(one, numbers, warn=False) if numbers else one({})
 
     def _stacked(self) -> tuple[Any, Any, Any]:
         numbers = {key: tf.convert_to_tensor(variable) for key, variable in self._numbers.items()}
@@ -287,19 +353,50 @@ class _Program:
 
     def _call(
         self, weights: Any, states: list[Any], numbers: Mapping[str, Any], x: Any, y: Any, *, training: bool
-    ) -> tuple[Any, Any, Any, list[Any]]:
-        """Call one model; return its outputs, loss, penalty and new states."""
-        loss = create("loss", self._nodes, numbers)
-        self._late.regularizer = create("reg", self._nodes, numbers)
+    ) -> tuple[Any, Any, Any, Any, list[Any]]:
+        """Call one model; return its outputs, loss, penalty, the values of what changes, and new states."""
         parts = tf.split(weights, [math.prod(shape) for shape in self._shapes])
+        parts = [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
+        count = len(parts) - len(self._variables)
+        raws = dict(zip(self._variables, parts[count:], strict=True))
+        step = self._optimizer.iterations
+        loss = create("loss", self._nodes, numbers, step=step, raws=raws)
+        self._late.regularizer = regularizer = create("reg", self._nodes, numbers, step=step, raws=raws)
         y_hat, states, penalties = self._model.stateless_call(
-            [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)],
-            states,
-            x,
-            training=training,
-            return_losses=True,
+            parts[:count], states, x, training=training, return_losses=True
         )
-        return y_hat, loss(y, y_hat), tf.add_n(penalties), states
+        changed = {f"loss.{path}": number for path, number in loss.numbers.items()}
+        changed |= {f"reg.{path}": number for path, number in regularizer.numbers.items()}
+        values = [changed[path].tensor("float32") for path in self.changing if path != LEARNING_RATE]
+        return y_hat, loss(y, y_hat), tf.add_n(penalties), tf.stack(values) if values else tf.zeros(0), states
+
+    def _given(self, numbers: Any) -> Any:
+        """Return what is handed to plugins of the numbers that vary: neither the seed nor where variables start."""
+        kept = [key for key in numbers if key != SEED and key.removesuffix(f".{INITIAL}") not in self._variables]
+        return {key: numbers[key] for key in kept} if isinstance(numbers, dict) else kept
+
+
+def _nodes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nodes that name a plugin, by config key."""
+    nodes = {key: config[key] for key in PLUGINS}
+    rate = config["optimizer"]["learning_rate"]
+    return nodes | ({LEARNING_RATE: rate} if isinstance(rate, Mapping) else {})
+
+
+def _start_of(node: Mapping[str, Any], numbers: Mapping[str, float], path: str) -> float:
+    """Return what is trained of a variable, as it is at the start."""
+    node = with_numbers(numbers, node, path)
+    start: float = registry.variables.create(node.pop("name"), **node).start_raw()
+    return start
+
+
+def _starts_of(node: Mapping[str, Any], columns: Mapping[str, np.ndarray], path: str, size: int) -> np.ndarray:
+    """Return what is trained of a variable, as it is at the start of each model."""
+    key = f"{path}.{INITIAL}"
+    if key not in columns:
+        return np.full(size, _start_of(node, {}, path))
+    initials, inverse = np.unique(columns[key], return_inverse=True)
+    return np.array([_start_of(node, {key: float(initial)}, path) for initial in initials])[inverse]
 
 
 def _typed(config: AnyConfig) -> Config:

@@ -19,6 +19,7 @@ def main(cfg: DictConfig) -> None:
     regularizer = registry.regularizers.build(cfg.reg)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(cfg.units, kernel_regularizer=regularizer)])
     model.compile(loss=loss)
+    registry.attach(model)  # a schedule or a variable in its place follows the training
     print(f"compiled with {model.loss} and {regularizer}")
 
 
