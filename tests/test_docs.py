@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from omegaconf import OmegaConf
 import registry
 from docs.make_catalogue import IMAGES, NOT_DRAWN, describe, draw, page, values
 from tests.conftest import ROOT
+from tests.test_config_groups import composed
+from trainer.config import read_config
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
@@ -36,8 +40,8 @@ class TestTheCatalogue:
             pytest.skip("the page is about another version of Keras")
         assert written == page()
 
-    def test_every_first_party_loss_and_regularizer_has_a_formula(self) -> None:
-        for kind in (registry.losses, registry.regularizers):
+    def test_every_first_party_plugin_has_a_formula(self) -> None:
+        for kind in (registry.losses, registry.regularizers, registry.schedules, registry.variables):
             for description in describe(kind, "lossreg"):
                 assert "\nFormula: " in description.docstring, description.name
 
@@ -76,13 +80,53 @@ def test_a_link_leads_to_a_file(path: Path) -> None:
         assert "://" in link or (path.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("name", ["write_a_plugin.md", "your_own_project.md"])
+@pytest.mark.parametrize("name", ["changing.md", "write_a_plugin.md", "your_own_project.md"])
 def test_the_code_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = blocks(DOCS / name, "python")
     assert found
+    page: dict[str, object] = {"__name__": "a page"}
     for code in found:
-        exec(compile(code, name, "exec"), {"__name__": "a page"})
+        exec(compile(code, name, "exec"), page)
+
+
+def test_the_schedule_and_the_variable_of_the_page_work() -> None:
+    page: dict[str, Any] = {"__name__": "a page", "np": np}
+    exec(blocks(DOCS / "changing.md", "python")[-1], page)
+    for kind, name in ((registry.schedules, "staircase"), (registry.variables, "Softplus")):
+        kind.register(name)(page[name])
+    try:
+        loss = registry.losses.create("mix", r={"name": "staircase", "height": 0.25, "length": 2})
+        penalty = registry.regularizers.create("l2custom", r={"name": "Softplus", "initial": 0.5})
+        loss.follow(5)
+        assert (loss.r, penalty.r) == (0.5, pytest.approx(0.5))
+    finally:
+        registry.schedules.unregister("staircase")
+        registry.variables.unregister("Softplus")
+
+
+COMMANDS = [
+    line
+    for path in PAGES
+    for line in re.findall(
+        r"^\$? ?(?:\.venv/bin/)?python train\.py (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    if "focal" not in line and "…" not in line and "hydra.sweep.dir" not in line and "scaled_error" not in line
+]
+
+
+@pytest.mark.parametrize("line", sorted(set(COMMANDS)))
+def test_a_command_of_the_documentation_composes(line: str) -> None:
+    overrides = []
+    for word in shlex.split(line):
+        key, _, value = word.partition("=")
+        # Of a sweep the first job is composed.
+        first = value.partition("(")[2].partition(",")[0] if value.startswith("range(") else value
+        overrides += [f"{key}={first if first.startswith('{') else first.partition(',')[0]}"] if value else []
+    cfg = composed(*(override for override in overrides if not override.startswith("hydra")))
+    registry.losses.check(cfg.loss, key="loss")
+    registry.regularizers.check(cfg.reg, key="reg")
+    read_config(cfg)
 
 
 def test_the_ways_to_write_a_loss_agree() -> None:

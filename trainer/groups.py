@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -126,44 +126,36 @@ def _is_number(value: Any) -> typing.TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def plugins_of(catalog: registry.Registry, node: Any, key: str = "") -> list[registry.Plugin]:
-    """Return the plugin that a config node names, and those of the nodes inside it.
+def nodes_of(
+    catalog: registry.Registry, node: Any, path: str
+) -> Iterator[tuple[str, registry.Registry, Mapping[str, Any]]]:
+    """Yield a plugin's node and those inside it: terms, and what stands in the place of numbers.
 
     Arguments:
         catalog: where the node's plugin is registered.
-        node: the node; anything else holds no plugin.
-        key: its config key, for messages.
+        node: the node; anything else holds no plugin: the check of the config says what it should be.
+        path: its config key.
+
+    Returns:
+        Each with its config key and its registry.
     """
     if not _is_node(node):
-        return []  # no plugin: the check of the config says what it should be
-    plugin = catalog.find(node["name"], key=f"{key}.name" if key else "")
+        return
+    plugin = catalog.find(node["name"], key=f"{path}.name")
     fields = _fields(catalog, node["name"], plugin, id(plugin.registered))
-    found = [plugin]
+    yield path, catalog, node
     for name, value in node.items():
-        if name in fields.plugins:
-            found += [other for term in _terms(value).values() for other in plugins_of(catalog, term)]
-        elif name in fields.floats | fields.mappings | fields.untyped and isinstance(value, Mapping):
-            for number in _terms(value).values():
-                if _is_node(number):
-                    found += plugins_of(catalog.number_registry(number["name"]), number)
-    return found
+        for key, inner in _terms(value).items():
+            where = f"{path}.{name}.{key}" if key else f"{path}.{name}"
+            if name in fields.plugins:
+                yield from nodes_of(catalog, inner, where)
+            elif name in fields.floats | fields.mappings | fields.untyped and _is_node(inner):
+                yield from nodes_of(catalog.number_registry(inner["name"]), inner, where)
 
 
-def number_nodes(catalog: registry.Registry, node: Any, path: str) -> dict[str, tuple[registry.Registry, Any]]:
-    """Return the nodes of schedules and variables in a plugin's node and in its terms, by path, with their registry."""
-    if not _is_node(node):
-        return {}
-    plugin = catalog.find(node["name"])
-    fields = _fields(catalog, node["name"], plugin, id(plugin.registered))
-    found: dict[str, tuple[registry.Registry, Any]] = {}
-    for name, value in node.items():
-        terms = {f"{path}.{name}.{key}" if key else f"{path}.{name}": term for key, term in _terms(value).items()}
-        if name in fields.plugins:
-            for where, term in terms.items():
-                found |= number_nodes(catalog, term, where)
-        elif name in fields.floats | fields.mappings | fields.untyped:
-            found |= {w: (catalog.number_registry(n["name"]), n) for w, n in terms.items() if _is_node(n)}
-    return found
+def plugins_of(catalog: registry.Registry, node: Any, path: str) -> list[registry.Plugin]:
+    """Return the plugin that a config node names, and those of the nodes inside it; see `nodes_of`."""
+    return [catalog.find(node["name"]) for _, catalog, node in nodes_of(catalog, node, path)]
 
 
 def _without_numbers(catalog: registry.Registry, node: Any, path: str, numbers: dict[str, float]) -> Any:

@@ -87,7 +87,7 @@ def refused(nodes: Nodes, what: str) -> Iterator[None]:
         cause = error.__cause__ or error
         message = str(cause).strip().partition("\n")[0]
         where = _line(
-            cause, [plugin.load() for key, node in nodes.items() for plugin in plugins_of(CATALOGS[key], node)]
+            cause, [plugin.load() for key, node in nodes.items() for plugin in plugins_of(CATALOGS[key], node, key)]
         )
         owners = " with ".join(_owner(key, node) for key, node in nodes.items())
         raise CannotVectorizeError(f"{owners}: {what} {type(cause).__name__}: {message}{where}") from error

@@ -34,7 +34,7 @@ from trainer.groups import (
     SEED,
     AnyConfig,
     Group,
-    number_nodes,
+    nodes_of,
     plain,
     plugins_of,
     split,
@@ -186,12 +186,13 @@ class _Program:
         self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
         self.x, self.y = arrays(config)
         self._batch_size = min(config.batch_size, len(self.x))
-        changing = {
-            path: found
-            for key, node in self._nodes.items()
-            for path, found in number_nodes(PLUGINS[key], node, key).items()
+        numbers_inside = {
+            path: (catalog, node)
+            for key, value in self._nodes.items()
+            for path, catalog, node in nodes_of(PLUGINS[key], value, key)
+            if catalog is not PLUGINS[key]
         }
-        self._variables = {path: node for path, (catalog, node) in changing.items() if catalog is registry.variables}
+        self._variables = {path: n for path, (catalog, n) in numbers_inside.items() if catalog is registry.variables}
         numbers = self._given(split(example)[1])
         raws = {path: _start_of(node, {}, path) for path, node in self._variables.items()}
         y_hat = np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape)
@@ -213,7 +214,7 @@ class _Program:
         self._optimizer = self._model.optimizer
         self._rate = every_node.get(LEARNING_RATE)
         self._optimizer.learning_rate = lambda: tf.reshape(self._learning_rates(), (-1, 1))
-        self.changing = [*sorted(changing), *([LEARNING_RATE] if self._rate else [])]
+        self.changing = [*sorted(numbers_inside), *([LEARNING_RATE] if self._rate else [])]
         self._optimizer.build([self._weights])
         self._optimizer_start = [variable.numpy() for variable in self._optimizer.variables]
         with refused(self._nodes, "compiling it raised"):
