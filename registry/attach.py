@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def attach(model: keras.Model) -> None:
+def attach(model: keras.Model, *, fixed: bool = False) -> None:
     """Let the schedules and variables in a model's loss and regularizers follow its training.
 
     Schedules then have the value of the optimizer's step, `model.optimizer.iterations`, as a schedule of the learning
@@ -20,6 +20,8 @@ def attach(model: keras.Model) -> None:
     Arguments:
         model: a compiled model that has not been trained yet; what changes nothing in it is left alone. After another
             `compile` it is attached again.
+        fixed: whether constants are numbers in compiled code, too, so that they cannot be assigned after compiling. A
+            step of a small model in a compiled loop then is somewhat faster.
 
     Raises:
         NotAttachedError: if the model is not compiled, or was trained with an optimizer that does not know a variable.
@@ -51,7 +53,7 @@ def attach(model: keras.Model) -> None:
     found += [getattr(layer, "activity_regularizer", None) for layer in model._flatten_layers()]
     variables: dict[int, Any] = {}
     for each in {id(each): each for each in found if is_registered(each)}.values():
-        each.follow(optimizer.iterations)
+        each.follow(optimizer.iterations, fixed)
         variables |= {
             id(number.trained): number.trained for number in each.numbers.values() if number.trained is not None
         }

@@ -47,6 +47,7 @@ class Bound:
         # What is created inside compiled code belongs to it: nobody can assign to it later.
         self._in_trace = not tf.executing_eagerly()
         self._followed = False
+        self._fixed = False
         self._taken: frozenset[str] | None = None
         self._refused: dict[str, str] = {}
         self._function: Callable[..., Any] | None = None
@@ -158,14 +159,21 @@ class Bound:
             raise ParameterError(f"{self.owner}: '{path}' cannot be assigned: {error}") from error
         self._function = None
 
-    def follow(self, step: Any) -> None:
-        """Let its schedules follow a step, and say that somebody trains its variables."""
+    def follow(self, step: Any, fixed: bool = False) -> None:
+        """Let its schedules follow a step, and say that somebody trains its variables.
+
+        Arguments:
+            step: the number of training steps done.
+            fixed: whether constants are numbers in compiled code, too.
+        """
         self._followed = True
+        if fixed != self._fixed:
+            self._fixed, self._taken = fixed, None
         for number in self.own_numbers.values():
             if number.follows:
                 number.step = step  # type: ignore[attr-defined]
         for term in self.terms().values():
-            term.follow(step)
+            term.follow(step, fixed)
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -239,11 +247,12 @@ class Bound:
     def _takes_tensors(self, data: tuple[Any, ...]) -> frozenset[str]:
         """Return the paths of the numbers that the plugin takes as tensors, found out at the first call."""
         if self._taken is None:
-            every = frozenset(self.own_numbers)
+            every = frozenset(path for path, number in self.own_numbers.items() if number.remade or not self._fixed)
+            self._refused = dict.fromkeys(self.own_numbers, "registry.attach(model, fixed=True) said so")
             if every and self._refusal(every, data):
                 reasons = {path: self._refusal({path}, data) for path in every}
-                self._refused = {path: reason for path, reason in reasons.items() if reason}
-                taken = every - set(self._refused)
+                self._refused |= {path: reason for path, reason in reasons.items() if reason}
+                taken = frozenset(path for path, reason in reasons.items() if not reason)
                 if together := self._refusal(taken, data) if taken else "":
                     self._refused |= dict.fromkeys(taken, together)
                     taken = frozenset()

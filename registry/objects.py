@@ -51,13 +51,14 @@ class _Registered:
         """Its numbers by path, those of terms inside of it included: `"r"`, `"weights.a"`, `"terms.a.r"`."""
         return self._parts.numbers
 
-    def follow(self, step: Any) -> None:
+    def follow(self, step: Any, fixed: bool = False) -> None:
         """Let its schedules follow a step, and take its variables for trained; `registry.attach` does it for a model.
 
         Arguments:
             step: the number of training steps done: an integer scalar, or a variable that holds it.
+            fixed: whether constants are numbers in compiled code, too, so that they cannot be assigned after compiling.
         """
-        self._parts.follow(step)
+        self._parts.follow(step, fixed)
 
     @property
     def _parts(self) -> Bound:

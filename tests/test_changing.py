@@ -392,6 +392,16 @@ def test_a_constant_is_as_exact_in_compiled_code_as_a_number(dtype: str) -> None
     assert float(compiled) == float(loss(weights))
 
 
+def test_fixed_constants_are_compiled_in_and_schedules_are_not(counted: list[int]) -> None:
+    loss = registry.losses.create("counted", r=linear(1, 0, 4), scale=2)
+    model = model_with(loss, keras.optimizers.SGD(0.0))
+    registry.attach(model, fixed=True)
+    square = mse(Y, np.asarray(model(X)))
+    assert losses_of_steps(model, 2) == pytest.approx([2 * (r + (1 - r) * square) for r in (1, 0.75)], rel=1e-5)
+    with pytest.raises(ParameterError, match=r"'scale' cannot be assigned.*registry\.attach\(model, fixed=True\)"):
+        loss.scale = 3
+
+
 # Plugins that need the number itself.
 
 

@@ -110,7 +110,7 @@ def fit(model: keras.Model, config: Config) -> History:
     # A batch size that divides the data gives batches of known shape, so that a broadcasting bug shows at once.
     batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size, drop_remainder=len(x) % batch_size == 0)
 
-    registry.attach(model)
+    registry.attach(model, fixed=True)
     recorder = RecordingModel(model.inputs, model.outputs, name=model.name)
     recorder.compile(
         optimizer=model.optimizer,
@@ -118,7 +118,7 @@ def fit(model: keras.Model, config: Config) -> History:
         jit_compile=model.jit_compile,
         steps_per_execution=math.ceil(steps / _REPORTS),
     )
-    registry.attach(recorder)
+    registry.attach(recorder, fixed=True)
     recorder.record(steps)
     model.optimizer.build(model.trainable_variables)  # built inside the first step, it would be traced twice
     with Progress("epoch", config.epochs, shown=config.verbose > 0) as progress:
