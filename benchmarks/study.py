@@ -239,7 +239,7 @@ def shown(command: Sequence[str]) -> str:
 
 def table(names: Sequence[str], found: Sequence[Point]) -> str:
     """Format points as a Markdown table."""
-    lines = [f"| {' | '.join(names)} | solved | 95% interval | mean Brier score |", "|---|---|---|---|---|"]
+    lines = [f"| {' | '.join(names)} | solved | 95% interval | mean Brier score |", "|---" * (len(names) + 3) + "|"]
     for point in found:
         assert point.rate is not None
         assert point.mean is not None

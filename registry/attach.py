@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from registry.catalog import is_registered
 from registry.errors import NotAttachedError
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ def attach(model: keras.Model, *, fixed: bool = False) -> None:
     does a trainable `keras.Variable` that was handed in. `registry.load_model` attaches what it loads.
 
     Arguments:
-        model: a compiled model that has not been trained yet; what changes nothing in it is left alone. After another
-            `compile` it is attached again.
+        model: a compiled model that has not been trained yet. After a `compile` with another loss it is attached again.
+            A loss follows the model that it was attached to last.
         fixed: whether constants are numbers in compiled code, too, so that they cannot be assigned after compiling. A
             step of a small model in a compiled loop then is somewhat faster.
 
@@ -40,26 +41,20 @@ def attach(model: keras.Model, *, fixed: bool = False) -> None:
     >>> loss.r  # after 4 of 8 steps
     0.5
     """
-    from registry.catalog import is_registered
+    import tensorflow as tf
+
     from registry.objects import LearnedNumbers
 
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         raise NotAttachedError(f"model '{model.name}' is not compiled: call model.compile(…) before registry.attach.")
-    import keras
-
-    found: list[Any] = keras.tree.flatten(getattr(model, "loss", None))
-    found += [variable.regularizer for variable in model.variables]
-    found += [getattr(layer, "activity_regularizer", None) for layer in model._flatten_layers()]
     variables: dict[int, Any] = {}
-    for each in {id(each): each for each in found if is_registered(each)}.values():
-        each.follow(optimizer.iterations, fixed)
+    for each in registered_in(model):
+        each.follow(lambda: model.optimizer.iterations, fixed)
         variables |= {
-            id(number.trained): number.trained for number in each.numbers.values() if number.trained is not None
+            id(trained): trained for number in each.numbers.values() if (trained := number.trained) is not None
         }
-    # The layers of a sequential model are its stack, so that it has no room for another.
-    holder = model.layers[-1] if isinstance(model, keras.Sequential) else model
-    attached = getattr(holder, "learned_numbers", None)
+    attached = getattr(model, "learned_numbers", None)
     if [*map(id, attached.numbers if attached else ())] == [*variables]:
         return
     if optimizer.built:
@@ -67,7 +62,34 @@ def attach(model: keras.Model, *, fixed: bool = False) -> None:
             f"model '{model.name}' was trained without the variables of its loss or regularizers: "
             "call registry.attach after model.compile(…), before the model is trained."
         )
+    # The gradient of a mixing weight does not wait for its use in the loss. That it is read before it is updated stands
+    # in control dependencies, which this pass drops from some programs (TensorFlow 2.21); without it nothing is slower.
+    tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
     if attached is None:
-        holder._tracker.unlock()  # as Keras does where it adds weights to what is built
-        attached = holder.learned_numbers = LearnedNumbers()
+        attached = LearnedNumbers()
+        for holder in dict.fromkeys([model, _holder(model)]):
+            holder._tracker.unlock()  # as Keras does where it adds weights to what is built
+            holder.learned_numbers = attached
     attached.hold([*variables.values()])
+
+
+def registered_in(model: keras.Model) -> list[Any]:
+    """Return what registries created of a compiled model's losses, metrics and regularizers, each once."""
+    import keras
+
+    metrics = getattr(getattr(model, "_compile_metrics", None), "_user_metrics", None)
+    found: list[Any] = [*keras.tree.flatten(getattr(model, "loss", None)), *keras.tree.flatten(metrics)]
+    for layer in model._flatten_layers():
+        found += vars(layer).values()  # also of a layer that is not built
+    found += [variable.regularizer for variable in model.variables]
+    return [*{id(each): each for each in found if is_registered(each) and hasattr(each, "numbers")}.values()]
+
+
+def _holder(model: keras.Model) -> Any:
+    """Return what has room for one more layer: not a sequential model, whose layers are its stack."""
+    import keras
+
+    if not isinstance(model, keras.Sequential):
+        return model
+    first = model._layers[0] if model._layers else model
+    return first if isinstance(first, keras.layers.InputLayer) else model.layers[-1]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import textwrap
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from registry.catalog import Description, Plugin
@@ -46,17 +49,17 @@ class Bound:
         self._make_of = functools.partial(_bind, plugin, description, target)
         # What is created inside compiled code belongs to it: nobody can assign to it later.
         self._in_trace = not tf.executing_eagerly()
-        self._followed = False
         self._fixed = False
         self._taken: frozenset[str] | None = None
         self._refused: dict[str, str] = {}
-        self._function: Callable[..., Any] | None = None
-        for name, value in arguments.items():
-            self._sort(name, value)
-        for parameter in description.parameters:
-            default = parameter.default
-            if parameter.name not in arguments and parameter.takes_number and isinstance(default, (int, float)):
-                self.own_numbers[parameter.name] = Constant(float(default), given=False)
+        self._made: tuple[list[Any], Callable[..., Any]] | None = None
+        # In the order of the signature, as they are saved: variables are told apart by their place.
+        for name, parameter in self.described.items():
+            if name in arguments:
+                self._sort(name, arguments[name])
+            elif parameter.takes_number and isinstance(default := number_of(parameter.default), Constant):
+                default.given = False
+                self.own_numbers[name] = default
 
     def _sort(self, name: str, value: Any) -> None:
         parameter = self.described[name]
@@ -66,7 +69,9 @@ class Bound:
             numbers = {key: number_of(inner) for key, inner in value.items()}
             self.own_numbers.update({f"{name}.{key}": number for key, number in numbers.items() if number})
             self.settings[name] = {key: None if numbers[key] else inner for key, inner in value.items()}
-        elif (number := number_of(value)) and (parameter.takes_number or not isinstance(number, Constant)):
+        elif (parameter.takes_number or (parameter.type is Any and not isinstance(value, (int, float)))) and (
+            number := number_of(value)
+        ):
             self.own_numbers[name] = number
         else:
             self.settings[name] = value
@@ -121,7 +126,8 @@ class Bound:
         if name in self.own_numbers:
             return self.own_numbers[name].now()
         if name in self.plugins:
-            return self.plugins[name]
+            terms = self.plugins[name]
+            return MappingProxyType(terms) if isinstance(terms, Mapping) else terms
         parameter = self.described.get(name)
         if parameter is None:
             raise AttributeError(
@@ -144,6 +150,8 @@ class Bound:
         number = self.own_numbers[path]
         name, _, key = path.partition(".")
         parameter = self.described[name]
+        if tf.is_tensor(value) and value.shape == () and hasattr(value, "numpy"):
+            value = value.numpy()
         given = check_parameters([parameter], {name: {key: value} if key else value}, owner=self.owner)[name]
         value = given[key] if key else given
         if not isinstance(value, (int, float)):
@@ -157,30 +165,36 @@ class Bound:
             number.assign(value)
         except ParameterError as error:
             raise ParameterError(f"{self.owner}: '{path}' cannot be assigned: {error}") from error
-        self._function = None
+
+    def put(self, path: str, number: Number) -> None:
+        """Put a number in the place of another, also in a term."""
+        for where, term in self.terms().items():
+            if path.startswith(f"{where}."):
+                term._parts.put(path.removeprefix(f"{where}."), number)
+                return
+        self.own_numbers[path] = number
 
     def follow(self, step: Any, fixed: bool = False) -> None:
         """Let its schedules follow a step, and say that somebody trains its variables.
 
         Arguments:
-            step: the number of training steps done.
+            step: the number of training steps done, or a function that returns it.
             fixed: whether constants are numbers in compiled code, too.
         """
-        self._followed = True
         if fixed != self._fixed:
             self._fixed, self._taken = fixed, None
         for number in self.own_numbers.values():
-            if number.follows:
-                number.step = step  # type: ignore[attr-defined]
+            number.follow(step)
         for term in self.terms().values():
             term.follow(step, fixed)
 
     @property
     def function(self) -> Callable[..., Any]:
         """What is called with the data, made with numbers."""
-        if self._function is None:
-            self._function = self._make({})
-        return self._function
+        values = [number.now() for number in self.own_numbers.values() if isinstance(number, Constant)]
+        if self._made is None or self._made[0] != values:
+            self._made = values, self._make({})
+        return self._made[1]
 
     def __call__(self, *data: Any) -> Any:
         """Call the plugin with the data: what a loss of Keras returns per sample, what else returns when called."""
@@ -202,7 +216,7 @@ class Bound:
         """
         remade = [path for path, number in self.own_numbers.items() if number.remade]
         for path in remade:
-            if self.own_numbers[path].follows and not self._followed:
+            if self.own_numbers[path].follows and not self.own_numbers[path].attached:
                 raise NotAttachedError(
                     f"{self.owner}: '{path}' is a {self.own_numbers[path].noun}, which follows a model's training. "
                     "Call registry.attach(model) after model.compile(…)."
@@ -283,7 +297,26 @@ class Bound:
                 return reason(error)
             reached = _what_it_depends_on(value)
         ignored = [path for path, tensor in tensors.items() if id(tensor.op) not in reached]
-        return f"its value does not depend on a tensor for '{ignored[0]}'" if ignored else ""
+        if ignored:
+            return f"its value does not depend on a tensor for '{ignored[0]}'"
+        names = ", ".join(f"'{path}'" for path in paths)
+        return f"its value with a tensor for {names} is another" if paths and self._differs(paths, data) else ""
+
+    def _differs(self, paths: Collection[str], data: tuple[Any, ...]) -> bool:
+        """Whether the value with tensors is another than with numbers, on a little data of the same kind."""
+        with tf.init_scope():
+            random = np.random.default_rng(0)
+            inputs = keras.tree.map_structure(lambda x: _example(x, random), data)
+            tensors = {path: tf.cast(self.own_numbers[path].now(), _dtype(data)) for path in paths}
+            try:
+                pair = [keras.tree.flatten(unreduced(self._make(chosen))(*inputs)) for chosen in (tensors, {})]
+                found, expected = ([np.asarray(keras.ops.cast(x, "float64")) for x in value] for value in pair)
+            except Exception:
+                return False  # it does not take such data; what it takes, it takes with tensors
+        return not all(
+            np.allclose(a, b, rtol=0.02 if "16" in _dtype(data) else 1e-4, atol=1e-6, equal_nan=True)
+            for a, b in zip(found, expected, strict=True)
+        )
 
 
 class _Numbers(Mapping[str, float]):
@@ -378,7 +411,7 @@ def reason(error: BaseException) -> str:
         error = error.__cause__
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename not in _OURS]
     where = f" ({frames[0].filename}:{frames[0].lineno}: {frames[0].line})" if frames else ""
-    message = str(error).strip().partition("\n")[0]
+    message = textwrap.shorten(str(error).strip().partition("\n")[0], 200, placeholder="…")
     return f"{type(error).__name__}: {message}{where}"
 
 
@@ -390,6 +423,14 @@ def _dtype(data: tuple[Any, ...]) -> str:
     """Return the floating dtype in which the data is computed with."""
     dtype = keras.backend.standardize_dtype(keras.tree.flatten(data)[-1].dtype)
     return dtype if "float" in dtype else keras.config.floatx()
+
+
+def _example(like: Any, random: np.random.Generator) -> Any:
+    """Return data of the same rank and dtype, at most 8 long on each axis: numbers between 0.1 and 0.9, or zeros."""
+    shape = [min(size or 2, 8) for size in like.shape]
+    dtype = keras.backend.standardize_dtype(like.dtype)
+    values = random.uniform(0.1, 0.9, shape) if "float" in dtype else np.zeros(shape)
+    return keras.ops.convert_to_tensor(values, dtype=dtype)
 
 
 def _what_it_depends_on(value: Any) -> set[int]:

@@ -16,6 +16,7 @@ from registry.errors import (
     BrokenPluginError,
     DuplicateNameError,
     ParameterError,
+    RegistryError,
     UnknownNameError,
     did_you_mean,
 )
@@ -294,7 +295,7 @@ class Registry:
     def _check(self, plugin: Plugin, values: Mapping[str, Any], key: str = "") -> dict[str, Any]:
         owner = f"{self.kind.noun} '{plugin.name}' ({plugin.origin})"
         parameters = self._describe(plugin).parameters
-        nodes = {p.name: found for p in parameters if (found := nodes_in(p, values.get(p.name)))}
+        nodes = {p.name: found for p in parameters if (found := self.nodes_in(p, values.get(p.name)))}
         constants = {name: _without(value, nodes.get(name, {})) for name, value in values.items()}
         checked = check_parameters(parameters, constants, owner=owner, key=key)
         prefix = f"{key}." if key else ""
@@ -308,6 +309,44 @@ class Registry:
                 number = self._check_number(node, f"{prefix}{name}.{inner}" if inner else f"{prefix}{name}")
                 checked[name] = _with_number(checked[name], inner, number)
         return checked
+
+    def nodes(self, node: Any, key: str = "") -> Iterator[tuple[str, Registry, Mapping[str, Any]]]:
+        """Yield a plugin's config node and those inside it: terms, and what stands in the place of numbers.
+
+        Arguments:
+            node: the node; anything else has none inside.
+            key: its config key.
+
+        Returns:
+            Each with its config key and its registry.
+
+        Raises:
+            UnknownNameError, AmbiguousNameError: as `find`, after the node in question.
+        """
+        if not _is_node(node):
+            return
+        yield key, self, node
+        for parameter in self._describe(self.find(node["name"], key=f"{key}.name" if key else "")).parameters:
+            value, where = node.get(parameter.name), f"{key}.{parameter.name}" if key else parameter.name
+            if parameter.takes_plugins and isinstance(value, Mapping):
+                for name, term in ({"": value} if _is_node(value) else value).items():
+                    yield from self.nodes(term, f"{where}.{name}" if name else where)
+            elif kinds := self.kind.numbers:
+                for name, number in self.nodes_in(parameter, value).items():
+                    kind = next((kind for kind in kinds if kind.matches(number["name"])), kinds[0])
+                    yield from kind.nodes(number, f"{where}.{name}" if name else where)
+
+    def nodes_in(self, parameter: Parameter, value: Any) -> dict[str, Mapping[str, Any]]:
+        """Return the nodes that stand in the place of a parameter's numbers: by key in a mapping, else under `""`."""
+        if parameter.takes_numbers and isinstance(value, Mapping):
+            return {name: inner for name, inner in value.items() if _is_node(inner)}
+        if _is_node(value) and (
+            parameter.takes_number
+            # Without a type it may be a number; data with a name is left alone.
+            or (parameter.type is Any and any(registry.matches(value["name"]) for registry in self.kind.numbers))
+        ):
+            return {"": value}
+        return {}
 
     def number_registry(self, name: str, *, key: str = "") -> Registry:
         """Return the registry of the schedule or variable that stands in the place of a number.
@@ -383,12 +422,12 @@ class Registry:
             if p.takes_plugins and p.name in params
         }
         for parameter in description.parameters:
-            for inner, node in nodes_in(parameter, params.get(parameter.name)).items():
+            for inner, node in self.nodes_in(parameter, params.get(parameter.name)).items():
                 where = f"{parameter.name}.{inner}" if inner else parameter.name
                 try:
                     number = self.number_registry(node["name"]).build(node)
-                except ParameterError as error:  # a value out of bounds
-                    raise ParameterError(f"{key}.{where}: {error}" if key else f"{where}: {error}") from error
+                except RegistryError as error:  # a value out of bounds
+                    raise type(error)(f"{key}.{where}: {error}" if key else f"{where}: {error}") from error
                 value = built.get(parameter.name, params[parameter.name])
                 built[parameter.name] = _with_number(value, inner, number)
         return objects.create(self.kind.noun, plugin, description, target, params | built)
@@ -458,17 +497,8 @@ def is_registered(value: object) -> bool:
     return isinstance(getattr(value, "plugin", None), Plugin)
 
 
-def nodes_in(parameter: Parameter, value: Any) -> dict[str, Mapping[str, Any]]:
-    """Return the nodes that stand in the place of numbers: by key in a mapping to numbers, else under an empty key."""
-    if _is_node(value) and (parameter.takes_number or parameter.type is Any):
-        return {"": value}
-    if parameter.takes_numbers and isinstance(value, Mapping):
-        return {name: inner for name, inner in value.items() if _is_node(inner)}
-    return {}
-
-
 def _without(value: Any, nodes: Mapping[str, Any]) -> Any:
-    """Return a value with a number in the place of each node, which `nodes_in` found in it."""
+    """Return a value with a number in the place of each node, which `Registry.nodes_in` found in it."""
     if "" in nodes:
         return 0.0
     return {name: 0.0 if name in nodes else inner for name, inner in value.items()} if nodes else value

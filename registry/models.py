@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry.catalog import nodes_in
 from registry.errors import ModelFileError, ParameterError, RegistryError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -95,10 +94,15 @@ def _load_with_variables(path: Path, compile_config: dict[str, Any]) -> keras.Mo
     """Load a model whose optimizer trains variables of its loss and regularizers too, which Keras knows nothing of."""
     import keras
 
-    from registry.attach import attach
+    from registry.attach import attach, registered_in
 
     model = keras.models.load_model(path, safe_mode=True, compile=False)
     model.compile(**keras.saving.deserialize_keras_object(compile_config))
+    first: dict[int, Any] = {}
+    for each in registered_in(model):
+        for number in each.numbers.values():
+            if number.saved_as is not None:  # one variable in several places is one again
+                number.share(first.setdefault(number.saved_as, number.trained))
     attach(model)
     model.optimizer.build(model.trainable_variables)
     model.load_weights(path)  # those of the optimizer are in the same file
@@ -133,41 +137,24 @@ def create_again(registry_: Registry, config: Mapping[str, Any]) -> Any:
 
 
 def _find_again(registry_: Registry, config: Mapping[str, Any], path: Path | None = None) -> None:
-    name, noun = config["plugin"], registry_.kind.noun
-    if registry_.matches(name):
-        registry_.find(name)
-        for inner_registry, inner in _inner_nodes(registry_, config):
-            _find_again(inner_registry, inner, path)
-        return
+    """Refuse what `get_config` recorded if its plugin, or one inside of it, is not there."""
     where = f"{path}: the" if path else "The"
-    distribution, _, bare = name.rpartition("/")
-    if not distribution:
-        raise UnknownNameError(
-            f"{where} {noun} '{bare}' was registered in the process that saved the model. Register it again first: "
-            f"registry.{registry_.group.rpartition('.')[2]}.register({bare!r})(…)."
-        )
-    try:
-        found = f"but {distribution} {metadata.version(distribution)} has no such {noun}"
-    except metadata.PackageNotFoundError:
-        found = "which is not installed"
-    raise UnknownNameError(f"{where} {noun} '{bare}' comes from package {_origin(config)}, {found}.")
-
-
-def _inner_nodes(registry_: Registry, config: Mapping[str, Any]) -> Iterator[tuple[Registry, dict[str, Any]]]:
-    """Yield what is inside of a plugin, each with its registry, as `get_config` would record it.
-
-    That is the terms of a sum, and the schedules and variables in the place of numbers.
-    """
-    for parameter in registry_.describe(config["plugin"]).parameters:
-        value = config["parameters"].get(parameter.name)
-        if parameter.takes_plugins and isinstance(value, dict):
-            for node in [value] if "name" in value else value.values():
-                if isinstance(node, dict) and isinstance(node.get("name"), str):
-                    yield registry_, {"plugin": node["name"], "parameters": node}
-        for node in nodes_in(parameter, value).values() if registry_.kind.numbers else ():
-            kinds = registry_.kind.numbers
-            kind = next((kind for kind in kinds if kind.matches(node["name"])), kinds[0])
-            yield kind, {"plugin": node["name"], "parameters": node}
+    for _, kind, node in registry_.nodes({**config["parameters"], "name": config["plugin"]}):
+        name, noun = node["name"], kind.kind.noun
+        if kind.matches(name):
+            continue
+        distribution, _, bare = name.rpartition("/")
+        if not distribution:
+            raise UnknownNameError(
+                f"{where} {noun} '{bare}' was registered in the process that saved the model. Register it again first: "
+                f"registry.{kind.group.rpartition('.')[2]}.register({bare!r})(…)."
+            )
+        try:
+            found = f"but {distribution} {metadata.version(distribution)} has no such {noun}"
+        except metadata.PackageNotFoundError:
+            found = "which is not installed"
+        origin = _origin(config if name == config["plugin"] else {"plugin": name})
+        raise UnknownNameError(f"{where} {noun} '{bare}' comes from package {origin}, {found}.")
 
 
 def _origin(config: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from registry.bound import Bound
 from registry.catalog import Description, Plugin
 from registry.errors import ShapeError, did_you_mean
 from registry.models import create_again
-from registry.values import Learned, Number, RegisteredSchedule, RegisteredVariable, config_of, show
+from registry.values import HandedIn, Number, RegisteredSchedule, RegisteredVariable, config_of, show
 
 
 def create(noun: str, plugin: Plugin, description: Description, target: Any, arguments: Mapping[str, Any]) -> Any:
@@ -55,7 +55,8 @@ class _Registered:
         """Let its schedules follow a step, and take its variables for trained; `registry.attach` does it for a model.
 
         Arguments:
-            step: the number of training steps done: an integer scalar, or a variable that holds it.
+            step: the number of training steps done: an integer scalar, a variable that holds it, or a function that
+                returns one of these.
             fixed: whether constants are numbers in compiled code, too, so that they cannot be assigned after compiling.
         """
         self._parts.follow(step, fixed)
@@ -96,7 +97,9 @@ class _Registered:
     def get_config(self) -> dict[str, Any]:
         """Return the qualified name, the parameters, and what was learned: what `from_config` makes it again of."""
         learned = {
-            path: float(number.variable.raw) for path, number in self.numbers.items() if isinstance(number, Learned)
+            path: {"value": float(trained), "variable": id(trained)}
+            for path, number in self.numbers.items()
+            if (number.follows or number.attached) and (trained := number.trained) is not None
         }
         return config_of(self) | ({"learned": learned} if learned else {})
 
@@ -106,8 +109,13 @@ class _Registered:
         import registry
 
         created = create_again(registry.losses if issubclass(cls, RegisteredLoss) else registry.regularizers, config)
-        for path, raw in config.get("learned", {}).items():
-            created.numbers[path].variable.raw.assign(raw)
+        for path, learned in config.get("learned", {}).items():
+            number = created.numbers[path]
+            if number.trained is None:  # it was handed in
+                number = HandedIn(keras.Variable(learned["value"]))
+                created._parts.put(path, number)
+            number.trained.assign(learned["value"])
+            number.saved_as = learned["variable"]
         return created
 
 

@@ -198,6 +198,7 @@ def check_parameters(
     takes = f"It takes: {', '.join(map(str, accepted.values()))}." if accepted else "It takes no parameters."
     checked: dict[str, Any] = {}
     for name, value in values.items():
+        value = _python(value)
         if name not in accepted:
             hint = did_you_mean(str(name), accepted)
             raise ParameterError(f"{prefix}{name}: {owner} has no parameter '{name}'.{hint} {takes}")
@@ -219,6 +220,17 @@ def _is_callable(kind: Any) -> bool:
 
 def _is_missing(value: Any) -> bool:
     return isinstance(value, str) and value == "???"
+
+
+def _python(value: Any) -> Any:
+    """Return NumPy's scalars as numbers of Python, and a list with a float in it as a list of floats."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    if isinstance(value, dict):
+        return {name: _python(inner) for name, inner in value.items()}
+    if isinstance(value, list) and {type(inner) for inner in value} == {int, float}:
+        return [float(inner) for inner in value]
+    return value
 
 
 _PLAIN = (str, int, float, bool, type(None), list, tuple, dict)

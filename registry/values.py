@@ -23,11 +23,23 @@ class Number(ABC):
     """Whether the plugin must be handed it anew at every call."""
     follows = False
     """Whether it needs a model to follow: see `registry.attach`."""
+    attached = False
+    """Whether it has one."""
+    saved_as: int | None = None
+    """What tells whether two numbers in one saved model had one variable."""
 
     @property
     def trained(self) -> Any:
         """The variable that is trained with the weights of a model, or `None`."""
         return None
+
+    def follow(self, step: Any) -> None:
+        """Follow the steps of a model: an integer scalar, a variable, or a function that returns one of these."""
+        self.attached = True
+
+    def share(self, variable: Any) -> None:
+        """Train this variable in the place of its own."""
+        raise TypeError(f"a {self.noun} has no variable")
 
     @abstractmethod
     def now(self) -> float:
@@ -91,7 +103,7 @@ class Constant(Number):
 
 
 class HandedIn(Number):
-    """A variable that somebody handed in, and looks after."""
+    """A scalar variable that somebody handed in."""
 
     noun = "variable"
     remade = True
@@ -107,6 +119,10 @@ class HandedIn(Number):
         """The variable, if it is a trainable one of Keras."""
         return self.variable if isinstance(self.variable, keras.Variable) and self.variable.trainable else None
 
+    def share(self, variable: Any) -> None:
+        """Train this variable in the place of its own."""
+        self.variable = variable
+
     def now(self) -> float:
         """Return the variable's value."""
         return float(self.variable)
@@ -119,9 +135,9 @@ class HandedIn(Number):
         """Set the variable."""
         self.variable.assign(value)
 
-    def config(self) -> Any:
-        """Return the variable, which Keras saves as a tensor."""
-        return self.variable
+    def config(self) -> float:
+        """Return the variable's value."""
+        return self.now()
 
 
 class Scheduled(Number):
@@ -136,18 +152,26 @@ class Scheduled(Number):
 
     def __init__(self, schedule: Any) -> None:
         self.schedule = schedule
-        self.step: Any = 0
+        self._step: Any = 0
 
     def __repr__(self) -> str:
         return repr(self.schedule)
 
+    def follow(self, step: Any) -> None:
+        """Follow the steps of a model."""
+        super().follow(step)
+        self._step = step
+
+    def _value(self) -> Any:
+        return self.schedule(self._step() if callable(self._step) else self._step)
+
     def now(self) -> float:
         """Return the value at the step that training has come to."""
-        return float(self.schedule(self.step))
+        return float(self._value())
 
     def tensor(self, dtype: str) -> Any:
         """Return the value at the step as it will be when the tensor is computed."""
-        return tf.cast(self.schedule(self.step), dtype)
+        return tf.cast(self._value(), dtype)
 
     def config(self) -> Any:
         """Return the schedule's config node; a schedule of Keras is saved by Keras."""
@@ -175,6 +199,10 @@ class Learned(Number):
         """What is trained of it."""
         return self.variable.raw
 
+    def share(self, variable: Any) -> None:
+        """Train this variable in the place of its own."""
+        self.variable.raw = variable
+
     def now(self) -> float:
         """Return the value that has been learned so far."""
         return float(self.variable())
@@ -198,7 +226,7 @@ def number_of(value: Any) -> Number | None:
         return Learned(value)
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         return Scheduled(value)
-    if isinstance(value, (keras.Variable, tf.Variable)):
+    if isinstance(value, (keras.Variable, tf.Variable)) and len(value.shape) == 0:
         return HandedIn(value)
     return Constant(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 

@@ -182,6 +182,10 @@ def looking(y_true, y_pred, r: float = 0.5):
     return (r if isinstance(r, float) else 1.0) * ops.mean(ops.square(y_true - y_pred), axis=-1)
 
 
+def doubling(y_true, y_pred, r: float = 0.5):
+    return (2 * r if isinstance(r, float) else r) * ops.mean(ops.square(y_true - y_pred), axis=-1)
+
+
 class Perceptual:
     """A loss that holds a layer."""
 
@@ -221,7 +225,7 @@ class NoInverse:
 
 KINDS_LOSSES = (
     *("plain", "with_parameters", "factory", "factory_of_partial", "broadcasting", "becomes_nan", "raises"),
-    *("branching", "looking"),
+    *("branching", "looking", "doubling"),
 )
 KINDS_REGULARIZERS = ("penalty", "penalty_factory", "not_a_scalar")
 

@@ -115,7 +115,7 @@ def test_a_functional_model_with_two_losses_a_schedule_and_a_tensor_loads(tmp_pa
     model.train_on_batch(X, data)
     model.save(tmp_path / "model.keras")
     loaded = registry.load_model(tmp_path / "model.keras")
-    assert float(loaded.loss["a"].parameters["alpha"]) == float(weight)
+    assert loaded.loss["a"].alpha == float(weight)
     assert loaded.test_on_batch(X, data) == pytest.approx(model.test_on_batch(X, data), rel=1e-6)
 
 

@@ -109,13 +109,25 @@ def test_wrong_values_are_refused_by_name(kind: Any, value: Any) -> None:
 
 
 def test_tensors_and_arrays_pass_where_a_number_is_expected() -> None:
-    value = np.float32(0.5)
+    value = np.array([0.5])
     assert check_parameters([Parameter("r", float)], {"r": value}, owner="loss 'x'")["r"] is value
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.float64(0.5), np.array(0.5)])
+def test_a_scalar_of_numpy_is_a_number(value: Any) -> None:
+    checked = check_parameters([Parameter("r", float)], {"r": value}, owner="loss 'x'")
+    assert checked == {"r": 0.5}
+    assert type(checked["r"]) is float
+
+
+def test_integers_beside_floats_are_floats() -> None:
+    checked = check_parameters([Parameter("values", Any)], {"values": [1, 0.5, 0]}, owner="schedule 'x'")["values"]
+    assert [type(value) for value in checked] == [float, float, float]
 
 
 def test_tensors_and_arrays_pass_beside_numbers_in_a_mapping() -> None:
     parameter = Parameter("weights", dict[str, float])
-    value = np.float32(0.5)
+    value = np.array([0.5])
     checked = check_parameters([parameter], {"weights": {"a": value, "b": 1}}, owner="loss 'x'")["weights"]
     assert checked == {"a": value, "b": 1.0}
     assert checked["a"] is value

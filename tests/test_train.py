@@ -297,6 +297,17 @@ MISTAKES = [
     ),
     ("+variable@optimizer.learning_rate=bounded", "optimizer.learning_rate.name: There is no schedule 'bounded'.", ""),
     ("loss=huber +schedule@loss.delta=linear loss.delta.name=bce", "There is no schedule or variable 'bce'.", ""),
+    (
+        "loss=mix +schedule@loss.r=linear loss.r.initial_learning_rate=1 batch_size=0",
+        "batch_size: 0 is not accepted; it must be at least 1",
+        "",
+    ),
+    (
+        "loss=mix +schedule@loss.r=linear loss.r.initial_learning_rate=1 data.inputs=5",
+        "data.inputs: 5 is not accepted",
+        "",
+    ),
+    ("loss=mix +schedule@loss.r=liner", "schedule=liner: There is no schedule 'liner'. Did you mean 'linear'?", ""),
     ("loss=null", "Config group override must be a string or a list", ""),
     ("epohcs=3", "epohcs: there is no such config key. Did you mean 'epochs'?", ""),
     ("epochs=abc", "Value 'abc' of type 'str' could not be converted to Integer", ""),

@@ -123,8 +123,12 @@ def steps(share: float = 1.0, *, _root_: DictConfig) -> int:
     >>> OmegaConf.create(study).warm_up
     100
     """
-    rows = len(_root_.data.inputs)
-    return max(1, round(share * _root_.epochs * math.ceil(rows / min(_root_.batch_size, rows))))
+    if not 0 < share <= 1:
+        raise ValueError(f"${{steps:{share}}}: the share of the steps must be in (0, 1]")
+    rows, size, epochs = _root_.data.inputs, _root_.batch_size, _root_.epochs
+    if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows or size < 1:
+        return 1  # read_config says what is wrong
+    return max(1, round(share * epochs * math.ceil(len(rows) / min(size, len(rows)))))
 
 
 OmegaConf.register_new_resolver("steps", steps, replace=True)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -124,38 +124,6 @@ def plain(config: AnyConfig) -> Mapping[str, Any]:
 
 def _is_number(value: Any) -> typing.TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def nodes_of(
-    catalog: registry.Registry, node: Any, path: str
-) -> Iterator[tuple[str, registry.Registry, Mapping[str, Any]]]:
-    """Yield a plugin's node and those inside it: terms, and what stands in the place of numbers.
-
-    Arguments:
-        catalog: where the node's plugin is registered.
-        node: the node; anything else holds no plugin: the check of the config says what it should be.
-        path: its config key.
-
-    Returns:
-        Each with its config key and its registry.
-    """
-    if not _is_node(node):
-        return
-    plugin = catalog.find(node["name"], key=f"{path}.name")
-    fields = _fields(catalog, node["name"], plugin, id(plugin.registered))
-    yield path, catalog, node
-    for name, value in node.items():
-        for key, inner in _terms(value).items():
-            where = f"{path}.{name}.{key}" if key else f"{path}.{name}"
-            if name in fields.plugins:
-                yield from nodes_of(catalog, inner, where)
-            elif name in fields.floats | fields.mappings | fields.untyped and _is_node(inner):
-                yield from nodes_of(catalog.number_registry(inner["name"]), inner, where)
-
-
-def plugins_of(catalog: registry.Registry, node: Any, path: str) -> list[registry.Plugin]:
-    """Return the plugin that a config node names, and those of the nodes inside it; see `nodes_of`."""
-    return [catalog.find(node["name"]) for _, catalog, node in nodes_of(catalog, node, path)]
 
 
 def _without_numbers(catalog: registry.Registry, node: Any, path: str, numbers: dict[str, float]) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.errors import CannotVectorizeError
-from trainer.groups import CATALOGS, PLUGINS, plugins_of
+from trainer.groups import CATALOGS, PLUGINS
 
 Nodes = Mapping[str, Mapping[str, Any]]
 """The config nodes of the plugins, by config key: `{"loss": {"name": "mix", "r": 0.8}, …}`."""
@@ -87,7 +87,8 @@ def refused(nodes: Nodes, what: str) -> Iterator[None]:
         cause = error.__cause__ or error
         message = str(cause).strip().partition("\n")[0]
         where = _line(
-            cause, [plugin.load() for key, node in nodes.items() for plugin in plugins_of(CATALOGS[key], node, key)]
+            cause,
+            [c.find(n["name"]).load() for key, node in nodes.items() for _, c, n in CATALOGS[key].nodes(node, key)],
         )
         owners = " with ".join(_owner(key, node) for key, node in nodes.items())
         raise CannotVectorizeError(f"{owners}: {what} {type(cause).__name__}: {message}{where}") from error

@@ -34,9 +34,7 @@ from trainer.groups import (
     SEED,
     AnyConfig,
     Group,
-    nodes_of,
     plain,
-    plugins_of,
     split,
 )
 from trainer.initial import InitialState
@@ -139,7 +137,7 @@ def _program(example: AnyConfig, group: Group, models: int) -> _Program:
     """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling."""
     config = plain(example)
     nodes = _nodes(config)
-    plugins = [plugin.load() for key, node in nodes.items() for plugin in plugins_of(CATALOGS[key], node, key)]
+    plugins = [c.find(n["name"]).load() for key, node in nodes.items() for _, c, n in CATALOGS[key].nodes(node, key)]
     key = (group.shared, group.varying, *map(id, plugins))  # a name may be registered anew
     larger = [size for *rest, size in _programs if tuple(rest) == key and size >= models]
     for size in sorted(larger):
@@ -189,7 +187,7 @@ class _Program:
         numbers_inside = {
             path: (catalog, node)
             for key, value in self._nodes.items()
-            for path, catalog, node in nodes_of(PLUGINS[key], value, key)
+            for path, catalog, node in PLUGINS[key].nodes(value, key)
             if catalog is not PLUGINS[key]
         }
         self._variables = {path: n for path, (catalog, n) in numbers_inside.items() if catalog is registry.variables}

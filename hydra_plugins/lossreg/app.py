@@ -81,9 +81,17 @@ def _explain_option(path: str, options: Any) -> str:
         try:
             GROUPS[group].find(name, key=f"{group}={name}")
         except RegistryError as error:
-            presets = sorted(set(options) - set(GROUPS[group].names()))
-            return f"{error}{f'{chr(10)}  this app: ' if presets else ''}{', '.join(presets)}"
+            return _with_presets(str(error), name, sorted(set(options) - set(GROUPS[group].names())))
     return f"{group}={name}: there is no such option.{did_you_mean(name, options)} Available: {', '.join(options)}"
+
+
+def _with_presets(message: str, name: str, presets: list[str]) -> str:
+    """Add an app's own options to a message that names the registered ones."""
+    if not presets:
+        return message
+    if "Did you mean" not in message:
+        message = message.replace(" Available:", f"{did_you_mean(name, presets)} Available:", 1)
+    return f"{message}\n  this app: {', '.join(presets)}"
 
 
 def _explain_key(full_key: str, key: str, parent: DictConfig) -> str:
