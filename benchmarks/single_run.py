@@ -23,6 +23,10 @@ if __name__ == "__main__":
 """
 
 TRAIN = ["python", str(ROOT / "train.py")]
+CHANGING = [
+    *("loss=mix", "+schedule@loss.r=linear", "loss.r.initial_learning_rate=0.8"),
+    *("reg=l2custom", "+variable@reg.r=positive", "reg.r.initial=0.0001"),
+]
 
 
 def main() -> None:
@@ -35,6 +39,7 @@ def main() -> None:
     fit = measure(
         {
             "train.py": [*TRAIN, "loss=mix", "loss.r=0.8", "reg=l2custom"],
+            "changing": [*TRAIN, *CHANGING],
             "plain Keras": ["python", str(ROOT / "benchmarks" / "plain_keras.py")],
             "imports": ["python", "-c", "import hydra, tensorflow"],
         },
@@ -47,6 +52,9 @@ def main() -> None:
     print(row("`train.py` / `import hydra, tensorflow`", train.wall / imports.wall, "≤ 1.8, try 1.4", detail))
     detail = f"{train.memory:.0f} MiB / {plain.memory:.0f} MiB"
     print(row("`train.py` / plain Keras script, peak memory", train.memory / plain.memory, "≤ 1.1", detail))
+    changing = fit["changing"]
+    detail = f"{changing.wall:.1f} s / {train.wall:.1f} s"
+    print(row("`train.py`, a scheduled r and a learned λ / constants", changing.wall / train.wall, "", detail))
 
     with tempfile.TemporaryDirectory() as folder:
         app = Path(folder, "app.py")

@@ -14,9 +14,16 @@ SWEEP = ["python", str(ROOT / "train.py"), "-m", "loss=mix", "reg=l2custom", "ve
 RATES = "loss.r=0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 
 
-def vectorized(seeds: int, *more: str) -> list[str]:
+# The same mixing weights as the end of a schedule, and a learned λ.
+CHANGING = [
+    *("+schedule@loss.r=linear", "loss.r.initial_learning_rate=1", RATES.replace("loss.r", "loss.r.end_learning_rate")),
+    *("+variable@reg.r=positive", "reg.r.initial=0.0001"),
+]
+
+
+def vectorized(seeds: int, *more: str, rates: Sequence[str] = (RATES,)) -> list[str]:
     """Return the command of a sweep over 10 mixing weights and so many seeds."""
-    return [*SWEEP, "hydra/launcher=vectorized", RATES, f"seed=range(0,{seeds})", *more]
+    return [*SWEEP, "hydra/launcher=vectorized", *rates, f"seed=range(0,{seeds})", *more]
 
 
 def main() -> None:
@@ -31,6 +38,7 @@ def main() -> None:
         "100 jobs": vectorized(10, with_directories),
         "1,000 jobs": vectorized(100, with_directories),
         "10,000 jobs": vectorized(1000),
+        "10,000 jobs, changing": vectorized(1000, rates=CHANGING),
         "5 jobs, ordinary": [*SWEEP, "seed=range(0,5)"],
     }
     if arguments.jax_python:
@@ -64,6 +72,9 @@ def main() -> None:
     many = timings["10,000 jobs"]
     detail = f"{many.wall:.1f} s / {imports.wall:.1f} s"
     print(row("10,000 jobs, without job directories / imports", many.wall / imports.wall, "≤ 10, try 5", detail))
+    changing = timings["10,000 jobs, changing"]
+    detail = f"{changing.wall:.1f} s / {many.wall:.1f} s"
+    print(row("10,000 jobs, a scheduled r and a learned λ / constants", changing.wall / many.wall, "", detail))
     growth = (many.memory - thousand.memory) * 1024 / 9000
     print(f"| peak memory, each further job, (m(10,000) - m(1,000)) / 9,000 | {growth:.0f} kB | < 100 kB | |")
     ordinary = timings["5 jobs, ordinary"]
