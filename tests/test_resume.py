@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def test_ctrl_c_says_how_to_go_on(start: Start, tmp_path: Path, launcher: str) -
     command = output.split("To go on:\n")[1].splitlines()[0].strip()
     assert command.startswith("python ")
     going_on = subprocess.run(
-        command.replace("python ", f"{sys.executable} ", 1),
+        command.replace("python ", f"{shlex.quote(sys.executable)} ", 1),
         shell=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
