@@ -191,7 +191,7 @@ class _Program:
             if catalog is not PLUGINS[key]
         }
         self._variables = {path: n for path, (catalog, n) in numbers_inside.items() if catalog is registry.variables}
-        numbers = self._given(split(example)[1])
+        numbers = {key: number for key, number in split(example)[1].items() if self._is_handed_over(key)}
         raws = {path: _start_of(node, {}, path) for path, node in self._variables.items()}
         y_hat = np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape)
         kernel = np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0])
@@ -207,7 +207,9 @@ class _Program:
             for state in self._model.non_trainable_variables
         ]
         self._numbers = {
-            key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in self._given(group.varying)
+            key: tf.Variable(np.zeros(size, np.float32), trainable=False)
+            for key in group.varying
+            if self._is_handed_over(key)
         }
         self._optimizer = self._model.optimizer
         self._rate = every_node.get(LEARNING_RATE)
@@ -369,10 +371,9 @@ class _Program:
         values = [changed[path].tensor("float32") for path in self.changing if path != LEARNING_RATE]
         return y_hat, loss(y, y_hat), tf.add_n(penalties), tf.stack(values) if values else tf.zeros(0), states
 
-    def _given(self, numbers: Any) -> Any:
-        """Return what is handed to plugins of the numbers that vary: neither the seed nor where variables start."""
-        kept = [key for key in numbers if key != SEED and key.removesuffix(f".{INITIAL}") not in self._variables]
-        return {key: numbers[key] for key in kept} if isinstance(numbers, dict) else kept
+    def _is_handed_over(self, key: str) -> bool:
+        """Whether a number that varies is one of the step: neither the seed, nor where a variable starts."""
+        return key != SEED and key.removesuffix(f".{INITIAL}") not in self._variables
 
 
 def _nodes(config: Mapping[str, Any]) -> dict[str, Any]:
