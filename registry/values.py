@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -345,10 +346,16 @@ class RegisteredVariable:
         return penalty(tf.convert_to_tensor(self.raw)) if penalty else None
 
     def _inverse(self, value: float) -> float:
+        owner = f"variable '{self.plugin.name}' ({self.plugin.origin})"
         try:
-            return float(self._function.inverse(value))
+            raw = float(self._function.inverse(value))
         except (ValueError, ArithmeticError) as error:
-            raise ParameterError(f"variable '{self.plugin.name}' ({self.plugin.origin}): {error}") from error
+            raise ParameterError(f"{owner}: {error}") from error
+        except Exception as error:
+            raise BrokenPluginError(f"{owner}: inverse({value!r}) raised {type(error).__name__}: {error}") from error
+        if not math.isfinite(raw):
+            raise ParameterError(f"{owner}: {value:g} is not a value that it can have")
+        return raw
 
 
 def config_of(created: Any) -> dict[str, Any]:

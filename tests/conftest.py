@@ -215,6 +215,25 @@ class Tanh:
         return math.atanh(value)
 
 
+class Softplus:
+    def __init__(self, initial: float = 1.0):
+        self.initial = initial
+
+    def __call__(self, raw):
+        return ops.softplus(raw)
+
+    def inverse(self, value):
+        return math.log(math.expm1(value)) if value > 0 else math.nan
+
+
+class BrokenInverse(Softplus):
+    def __init__(self, initial: float = 1.0):
+        super().__init__(initial)
+
+    def inverse(self, value):
+        return nowhere(value)
+
+
 class NoInverse:
     def __init__(self, initial: float = 0.0):
         self.initial = initial
@@ -248,7 +267,12 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     penalties |= {"keras_class": "every_kind:KerasRegularizer", "callable_class": "every_kind:CallableRegularizer"}
     changing = {
         "lossreg.schedules": {"staircase": "every_kind:staircase"},
-        "lossreg.variables": {"tanh": "every_kind:Tanh", "no_inverse": "every_kind:NoInverse"},
+        "lossreg.variables": {
+            "tanh": "every_kind:Tanh",
+            "no_inverse": "every_kind:NoInverse",
+            "softplus": "every_kind:Softplus",
+            "broken_inverse": "every_kind:BrokenInverse",
+        },
     }
     return install(
         tmp_path_factory.mktemp("site"),

@@ -130,6 +130,10 @@ def test_schedules_and_variables_of_strangers(losses: Registry) -> None:
         "<loss every-kind/with_parameters(scale=<schedule every-kind/staircase(height=0.5)>, "
         "power=<variable every-kind/tanh(initial=0.5)>)>"
     )
+    with pytest.raises(ParameterError, match=r"variable 'softplus' \(every-kind 1\.2\.3\): -1 is not a value that it"):
+        losses.create("with_parameters", scale={"name": "softplus", "initial": -1})
+    with pytest.raises(BrokenPluginError, match=r"variable 'broken_inverse' .*raised NameError: name 'nowhere'"):
+        losses.create("with_parameters", scale={"name": "broken_inverse"})
     with pytest.raises(BrokenPluginError, match=r"'no_inverse' \(every-kind 1\.2\.3\) cannot be used: a variable is a"):
         losses.create("with_parameters", scale={"name": "no_inverse"})
 

@@ -308,6 +308,16 @@ MISTAKES = [
         "",
     ),
     ("loss=mix +schedule@loss.r=liner", "schedule=liner: There is no schedule 'liner'. Did you mean 'linear'?", ""),
+    (
+        "loss=mix loss.r=0.8 +schedule@loss.r=linear loss.r.initial_learning_rate=1",
+        "loss.r.initial_learning_rate: there is no such config key, since 'loss.r' is no schedule",
+        "loss.r=<value> takes the place of one",
+    ),
+    (
+        "-m loss=mix +schedule@loss.r=linear,cosine loss.r.initial_learning_rate=1",
+        "loss.r.initial_learning_rate: there is no such config key, since 'loss.r' is no schedule",
+        "write ++loss.r.initial_learning_rate=…",
+    ),
     ("loss=null", "Config group override must be a string or a list", ""),
     ("epohcs=3", "epohcs: there is no such config key. Did you mean 'epochs'?", ""),
     ("epochs=abc", "Value 'abc' of type 'str' could not be converted to Integer", ""),

@@ -102,5 +102,10 @@ def _explain_key(full_key: str, key: str, parent: DictConfig) -> str:
         except RegistryError as error:
             return str(error)
     names = [str(name) for name in parent]
+    if not names:
+        return (
+            f"{full_key}: there is no such config key, since '{group}' is no schedule or variable here. Where several "
+            f"of them are swept, write ++{full_key}=…; and {group}=<value> takes the place of one."
+        )
     where = f"'{group}'" if group else "the config"
     return f"{full_key}: there is no such config key.{did_you_mean(key, names)} Keys of {where}: {', '.join(names)}"
