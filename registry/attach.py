@@ -25,7 +25,8 @@ def attach(model: keras.Model, *, fixed: bool = False) -> None:
             step of a small model in a compiled loop then is somewhat faster.
 
     Raises:
-        NotAttachedError: if the model is not compiled, or was trained with an optimizer that does not know a variable.
+        NotAttachedError: if the model is not compiled, or was trained with an optimizer that does not know a variable,
+            or is a sequential model that is not built, and there are variables.
 
     Example:
 
@@ -77,8 +78,10 @@ def registered_in(model: keras.Model) -> list[Any]:
     """Return what registries created of a compiled model's losses, metrics and regularizers, each once."""
     import keras
 
-    metrics = getattr(getattr(model, "_compile_metrics", None), "_user_metrics", None)
-    found: list[Any] = [*keras.tree.flatten(getattr(model, "loss", None)), *keras.tree.flatten(metrics)]
+    metrics = getattr(model, "_compile_metrics", None)
+    compiled = [getattr(model, "loss", None)]
+    compiled += [getattr(metrics, name, None) for name in ("_user_metrics", "_user_weighted_metrics")]
+    found: list[Any] = keras.tree.flatten(compiled)
     for layer in model._flatten_layers():
         found += vars(layer).values()  # also of a layer that is not built
     found += [variable.regularizer for variable in model.variables]
@@ -86,10 +89,14 @@ def registered_in(model: keras.Model) -> list[Any]:
 
 
 def _holder(model: keras.Model) -> Any:
-    """Return what has room for one more layer: not a sequential model, whose layers are its stack."""
+    """Return what has room for one more layer: not a sequential model, whose layers are its stack, but its input."""
     import keras
 
     if not isinstance(model, keras.Sequential):
         return model
-    first = model._layers[0] if model._layers else model
-    return first if isinstance(first, keras.layers.InputLayer) else model.layers[-1]
+    if not model.built:
+        raise NotAttachedError(
+            f"model '{model.name}' is not built, so that its variables would have no place in it: "
+            "begin it with keras.Input(…), or call model.build(…), before registry.attach."
+        )
+    return model._layers[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import textwrap
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import keras
@@ -19,6 +20,7 @@ from registry.errors import BrokenPluginError, NotAttachedError, ParameterError,
 from registry.schema import Style, check_parameters
 from registry.values import Constant, Learned, Number, number_of
 
+_READS = {"Placeholder", "ReadVariableOp", "ResourceGather"}
 _OURS = {str(Path(__file__).with_name(name)) for name in ("bound.py", "objects.py", "values.py")}
 
 
@@ -193,7 +195,10 @@ class Bound:
         """What is called with the data, made with numbers."""
         values = [number.now() for number in self.own_numbers.values() if isinstance(number, Constant)]
         if self._made is None or self._made[0] != values:
-            self._made = values, self._make({})
+            with contextlib.ExitStack() as stack:
+                if not self._in_trace:
+                    stack.enter_context(tf.init_scope())  # it is kept for later calls
+                self._made = values, self._make({})
         return self._made[1]
 
     def __call__(self, *data: Any) -> Any:
@@ -277,22 +282,25 @@ class Bound:
     def _require_tensors(self, paths: Collection[str], data: tuple[Any, ...]) -> None:
         taken = self._takes_tensors(data)
         for path in paths:
-            if path not in taken and not self._refusal((), data):  # else it is broken in any case
-                raise BrokenPluginError(
-                    f"{self.owner} does not take a {self.own_numbers[path].noun} for '{path}', since that is a tensor: "
-                    f"{self._refused[path]}"
-                )
+            if path in taken:
+                continue
+            if not _state_of(self.function) and (broken := self._refusal((), data)):  # in any case
+                raise BrokenPluginError(f"'{self.plugin.name}' of package {self.plugin.origin} raised {broken}")
+            raise BrokenPluginError(
+                f"{self.owner} does not take a {self.own_numbers[path].noun} for '{path}', since that is a tensor: "
+                f"{self._refused[path]}"
+            )
 
     def _refusal(self, paths: Collection[str], data: tuple[Any, ...]) -> str:
         """Say why the plugin does not take tensors for some of its numbers; an empty string if it does."""
         if paths and (state := _state_of(self.function)):
             return f"it holds {state}, which would be made anew"
         graph = tf.__internal__.FuncGraph("takes_tensors")  # what is traced in here is thrown away
-        with graph.as_default():
-            inputs = keras.tree.map_structure(lambda x: tf.compat.v1.placeholder(x.dtype, x.shape), data)
+        with graph.as_default(), tf.variable_creator_scope(_refuse_to_create):
             tensors = {path: tf.compat.v1.placeholder(_dtype(data), ()) for path in paths}
             try:
-                value = unreduced(self._make(tensors))(*inputs)
+                inputs = keras.tree.map_structure(lambda x: tf.compat.v1.placeholder(x.dtype, x.shape), data)
+                value = unreduced(self._make(tensors) if paths else self.function)(*inputs)
             except Exception as error:
                 return reason(error)
             reached = _what_it_depends_on(value)
@@ -300,23 +308,26 @@ class Bound:
         if ignored:
             return f"its value does not depend on a tensor for '{ignored[0]}'"
         names = ", ".join(f"'{path}'" for path in paths)
-        return f"its value with a tensor for {names} is another" if paths and self._differs(paths, data) else ""
+        stateful = any(op.op_def.is_stateful and op.type not in _READS for op in graph.get_operations())
+        # What draws random numbers or counts has another value, and another state, at each call.
+        differs = paths and not stateful and self._differs(paths, data)
+        return f"its value with a tensor for {names} is another" if differs else ""
 
     def _differs(self, paths: Collection[str], data: tuple[Any, ...]) -> bool:
         """Whether the value with tensors is another than with numbers, on a little data of the same kind."""
         with tf.init_scope():
             random = np.random.default_rng(0)
-            inputs = keras.tree.map_structure(lambda x: _example(x, random), data)
             tensors = {path: tf.cast(self.own_numbers[path].now(), _dtype(data)) for path in paths}
             try:
-                pair = [keras.tree.flatten(unreduced(self._make(chosen))(*inputs)) for chosen in (tensors, {})]
-                found, expected = ([np.asarray(keras.ops.cast(x, "float64")) for x in value] for value in pair)
+                inputs = keras.tree.map_structure(lambda x: _example(x, random), data)
+                calls = [unreduced(self._make(chosen))(*inputs) for chosen in (tensors, {}, {})]
+                found, expected, again = (
+                    [np.asarray(keras.ops.cast(x, "float64")) for x in keras.tree.flatten(call)] for call in calls
+                )
             except Exception:
                 return False  # it does not take such data; what it takes, it takes with tensors
-        return not all(
-            np.allclose(a, b, rtol=0.02 if "16" in _dtype(data) else 1e-4, atol=1e-6, equal_nan=True)
-            for a, b in zip(found, expected, strict=True)
-        )
+        tolerance = 0.02 if "16" in _dtype(data) else 1e-4
+        return _close(expected, again, tolerance) and not _close(found, expected, tolerance)
 
 
 class _Numbers(Mapping[str, float]):
@@ -398,11 +409,24 @@ def unreduced(function: Any) -> Callable[..., Any]:
 
 def _state_of(function: Any) -> str:
     """Say what an object, or the function that a factory made, holds that has a state; an empty string if nothing."""
-    held = [*getattr(function, "__dict__", {}).values()]
-    held += [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-    held += [inner for value in held for inner in keras.tree.flatten(value) if isinstance(value, (dict, list, tuple))]
-    stateful = (keras.Layer, keras.Variable, keras.metrics.Metric, keras.random.SeedGenerator, tf.Module, tf.Variable)
-    return next((f"a {type(value).__name__}" for value in held if isinstance(value, stateful)), "")
+    of_keras = (keras.Layer, keras.Variable, keras.metrics.Metric, keras.random.SeedGenerator)
+    stateful = (*of_keras, tf.Module, tf.Variable, tf.random.Generator)
+    pending, seen = [(function, 0)], {id(function)}
+    while pending:
+        holder, depth = pending.pop()
+        held = [*getattr(holder, "__dict__", {}).values()]
+        held += [cell.cell_contents for cell in getattr(holder, "__closure__", None) or ()]
+        held += [
+            inner for value in held if isinstance(value, (dict, list, tuple)) for inner in keras.tree.flatten(value)
+        ]
+        for value in held:
+            if isinstance(value, stateful):
+                return f"a {type(value).__name__}"
+            # Modules and classes are everybody's; terms look after themselves.
+            if depth < 3 and id(value) not in seen and not isinstance(value, (type, ModuleType, Bound)):
+                seen.add(id(value))
+                pending.append((value, depth + 1))
+    return ""
 
 
 def reason(error: BaseException) -> str:
@@ -423,6 +447,17 @@ def _dtype(data: tuple[Any, ...]) -> str:
     """Return the floating dtype in which the data is computed with."""
     dtype = keras.backend.standardize_dtype(keras.tree.flatten(data)[-1].dtype)
     return dtype if "float" in dtype else keras.config.floatx()
+
+
+def _close(found: list[Any], expected: list[Any], tolerance: float) -> bool:
+    pairs = zip(found, expected, strict=True)
+    return all(np.allclose(a, b, rtol=tolerance, atol=1e-6, equal_nan=True) for a, b in pairs)
+
+
+def _refuse_to_create(creator: Any, **settings: Any) -> Any:
+    if tf.executing_eagerly():  # as Keras makes them, outside of what is traced
+        return creator(**settings)
+    raise TypeError("it makes a variable when it is called")
 
 
 def _example(like: Any, random: np.random.Generator) -> Any:

@@ -270,12 +270,22 @@ def test_a_model_that_is_not_built_yet_is_attached(subclassed: bool) -> None:
 
     layers = [keras.layers.Dense(2, kernel_regularizer=penalty), keras.layers.Dense(1, "sigmoid")]
     model = Own() if subclassed else keras.Sequential(layers)
-    model.compile("adam", loss=loss)
+    model.compile("adam", loss=loss if subclassed else "mse")
     registry.attach(model)
     model.fit(X, Y, batch_size=4, epochs=2, verbose=0)
-    assert loss.r != pytest.approx(0.8, abs=1e-6)
     assert penalty.r == pytest.approx(0.5)
-    assert len(model.trainable_variables) == 5
+    assert len(model.trainable_variables) == 4 + subclassed
+    assert (loss.r != pytest.approx(0.8, abs=1e-6)) is subclassed
+
+
+def test_a_sequential_model_that_is_not_built_has_no_place_for_a_variable() -> None:
+    model = keras.Sequential([keras.layers.Dense(1, "sigmoid")])
+    model.compile("adam", loss=registry.losses.create("mix", r={"name": "bounded"}))
+    with pytest.raises(NotAttachedError, match=r"is not built.*keras\.Input"):
+        registry.attach(model)
+    model.build((None, 2))
+    registry.attach(model)
+    assert len(model.trainable_variables) == 3
 
 
 def test_the_layers_of_a_sequential_model_have_their_own_weights_only() -> None:
@@ -288,7 +298,8 @@ def test_the_layers_of_a_sequential_model_have_their_own_weights_only() -> None:
 
 def test_a_loss_that_is_a_metric_too_is_attached(tmp_path: Path) -> None:
     loss = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
-    model = model_with(loss, "sgd", metrics=[loss, registry.losses.create("mix", r=linear(1, 0, 4))])
+    scheduled = registry.losses.create("mix", r=linear(1, 0, 4))
+    model = model_with(loss, "sgd", metrics=[loss], weighted_metrics=[scheduled])
     model.fit(X, Y, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = registry.load_model(tmp_path / "model.keras")
@@ -545,6 +556,85 @@ def test_an_object_that_holds_layers_is_made_once(losses: Registry) -> None:
         model_with(losses.create("perceptual", scale=linear(1, 0, 4)), "sgd").train_on_batch(X, Y)
 
 
+class Counting:
+    """A loss that counts its calls in a variable, held by a helper, or made at the first call."""
+
+    def __init__(self, scale: float = 1.0, lazy: bool = False) -> None:
+        self.scale = scale
+        self.held: dict[str, Any] = {"count": None if lazy else tf.Variable(0.0, trainable=False)}
+
+    def __call__(self, y_true: Any, y_pred: Any) -> Any:
+        if self.held["count"] is None:
+            self.held["count"] = tf.Variable(0.0, trainable=False)
+        self.held["count"].assign_add(1.0)
+        return self.scale * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+def noisy(y_true: Any, y_pred: Any, scale: float = 1.0) -> Any:
+    noise = tf.random.normal(tf.shape(y_pred), stddev=1e-2) + np.random.normal(0, 1e-2)  # noqa: NPY002
+    return scale * keras.ops.mean(keras.ops.square(y_true - y_pred + noise), axis=-1)
+
+
+@pytest.fixture
+def awkward() -> Iterator[None]:
+    targets = {"counting": Counting, "noisy": noisy}
+    for name, target in targets.items():
+        registry.losses.register(name)(target)
+    yield
+    for name in targets:
+        registry.losses.unregister(name)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_constant_of_a_plugin_with_a_state_trains_as_ever(awkward: None, lazy: bool, nested: bool) -> None:
+    loss = registry.losses.create("counting", scale=2, lazy=lazy)
+    whole = registry.losses.create("weighted", terms={"a": loss}, weights={"a": 0.5}) if nested else loss
+    model = model_with(whole, keras.optimizers.SGD(0.0))
+    p = np.asarray(model(X))
+    found = losses_of_steps(model, 2)
+    assert found == pytest.approx([(1 if nested else 2) * mse(Y, p)] * 2, rel=1e-5)
+    assert float(loss._function.held["count"]) == 2
+    model = model_with(registry.losses.create("counting", scale=linear(1, 0, 4), lazy=lazy), "sgd")
+    with pytest.raises(BrokenPluginError, match=r"'counting'.*(it holds a|it makes a variable)"):
+        model.train_on_batch(X, Y)
+
+
+def test_a_plugin_that_draws_random_numbers_takes_a_schedule(awkward: None) -> None:
+    loss = registry.losses.create("noisy", scale=linear(1, 0, 4))
+    model = model_with(loss, keras.optimizers.SGD(0.0))
+    first, _, _, last = losses_of_steps(model, 4)
+    assert last == pytest.approx(first / 4, rel=0.2)
+
+
+def test_what_was_assigned_before_compiling_is_made_outside_of_the_program() -> None:
+    @registry.losses.register("precomputing")
+    def precomputing(scale: float = 0.5) -> Any:
+        constant = tf.constant(scale)
+        assert scale > 0
+        return lambda y_true, y_pred: constant * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    try:
+        loss = registry.losses.create("precomputing")
+        loss.scale = 0.25
+        model = model_with(loss, keras.optimizers.SGD(0.0))
+        expected = pytest.approx(0.25 * mse(Y, np.asarray(model(X))), rel=1e-5)
+        assert train_one_step(model) == expected
+        assert model.evaluate(X, Y, verbose=0) == expected
+    finally:
+        registry.losses.unregister("precomputing")
+
+
+def test_a_tensor_of_unknown_rank_is_penalised() -> None:
+    penalty = registry.regularizers.create("l2custom", r=0.5)
+
+    @tf.function
+    def call(x: Any) -> Any:
+        return penalty(tf.numpy_function(lambda value: value, [x], tf.float32))
+
+    assert float(call(tf.constant([1.0, 2.0]))) == pytest.approx(2.5)
+
+
 def test_a_plugin_that_is_broken_in_any_case_says_so_itself(losses: Registry) -> None:
     @registry.losses.register("broken_with_r")
     def broken(y_true: Any, y_pred: Any, r: float = 1.0) -> Any:
@@ -644,12 +734,10 @@ def test_a_variable_that_was_handed_in_comes_back_with_the_optimizer_s_state(tmp
     assert loaded.get_layer("dense").kernel_regularizer.r == 0.5
 
 
-@pytest.mark.parametrize("built", [True, False])
-def test_weights_alone_hold_what_was_learned(tmp_path: Path, built: bool) -> None:
+def test_weights_alone_hold_what_was_learned(tmp_path: Path) -> None:
     def make() -> keras.Model:
         loss = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
-        layers = [keras.Input((2,))] if built else []
-        model = keras.Sequential([*layers, keras.layers.Dense(1, "sigmoid")])
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
         model.compile("adam", loss=loss)
         registry.attach(model)
         return model
@@ -657,7 +745,6 @@ def test_weights_alone_hold_what_was_learned(tmp_path: Path, built: bool) -> Non
     model, other = make(), make()
     model.fit(X, Y, epochs=3, verbose=0)
     model.save_weights(tmp_path / "model.weights.h5")
-    other.build((None, 2))
     other.optimizer.build(other.trainable_variables)
     other.load_weights(tmp_path / "model.weights.h5")
     assert other.loss.r == model.loss.r != pytest.approx(0.8, abs=1e-6)
