@@ -71,6 +71,8 @@ def attach(model: keras.Model, *, fixed: bool = False) -> None:
         for holder in dict.fromkeys([model, _holder(model)]):
             holder._tracker.unlock()  # as Keras does where it adds weights to what is built
             holder.learned_numbers = attached
+        if all(layer is not attached for layer in holder._layers):  # a functional model of Keras 3.12 has a list apart
+            holder._layers.append(attached)
     attached.hold([*variables.values()])
 
 

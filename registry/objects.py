@@ -234,14 +234,16 @@ class LearnedNumbers(keras.Layer):
 
     def __init__(self) -> None:
         super().__init__(name="learned_numbers")
-        self.numbers: list[keras.Variable] = []
+        self.numbers: tuple[keras.Variable, ...] = ()
         self.built = True
 
     def hold(self, numbers: list[keras.Variable]) -> None:
         """Hold these scalar variables, and no others."""
         for number in self.numbers:
             self._untrack_variable(number)
-        self.numbers = numbers
+        for number in numbers:
+            self._track_variable(number)
+        self.numbers = tuple(numbers)
 
     def load_own_variables(self, store: Any) -> None:
         """Load them where the file has them; the configs of the loss and the regularizers have them in any case."""

@@ -113,7 +113,8 @@ class HandedIn(Number):
         self.variable = variable
 
     def __repr__(self) -> str:
-        return repr(self.variable)
+        with tf.init_scope():  # Keras shows a loss while it compiles it
+            return f"<Variable {self.now():g}>"
 
     @property
     def trained(self) -> Any:
