@@ -18,7 +18,7 @@ import tensorflow as tf
 from registry.catalog import Description, Plugin
 from registry.errors import BrokenPluginError, NotAttachedError, ParameterError, RegistryError, did_you_mean
 from registry.schema import Style, check_parameters
-from registry.values import Constant, Learned, Number, number_of
+from registry.values import Constant, Learned, Number, node_of, number_of
 
 _READS = {"Placeholder", "ReadVariableOp", "ResourceGather"}
 _OURS = {str(Path(__file__).with_name(name)) for name in ("bound.py", "objects.py", "values.py")}
@@ -99,9 +99,7 @@ class Bound:
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters that were given, as a config has them."""
-        return self.given(
-            lambda number: number.config(), lambda term: {"name": term.plugin.qualified_name, **term.parameters}
-        )
+        return self.given(lambda number: number.config(), node_of)
 
     def given(self, show_number: Callable[[Number], Any], show_term: Callable[[Any], Any]) -> dict[str, Any]:
         """Return the parameters that were given, with what the functions make of numbers and of terms."""
@@ -195,9 +193,8 @@ class Bound:
         """What is called with the data, made with numbers."""
         values = [number.now() for number in self.own_numbers.values() if isinstance(number, Constant)]
         if self._made is None or self._made[0] != values:
-            with contextlib.ExitStack() as stack:
-                if not self._in_trace:
-                    stack.enter_context(tf.init_scope())  # it is kept for later calls
+            # It is kept for later calls.
+            with contextlib.nullcontext() if self._in_trace else tf.init_scope():
                 self._made = values, self._make({})
         return self._made[1]
 

@@ -126,6 +126,15 @@ def _is_number(value: Any) -> typing.TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def targets_of(nodes: Mapping[str, Any]) -> list[Any]:
+    """Return the functions and classes that config nodes name, by their config keys, and those inside them."""
+    return [
+        catalog.find(inner["name"]).load()
+        for key, node in nodes.items()
+        for _, catalog, inner in CATALOGS[key].nodes(node, key)
+    ]
+
+
 def _without_numbers(catalog: registry.Registry, node: Any, path: str, numbers: dict[str, float]) -> Any:
     """Move the numbers that may vary out of a plugin's node; return what is left, with `None` in their place."""
     if not _is_node(node):

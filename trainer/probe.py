@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.errors import CannotVectorizeError
-from trainer.groups import CATALOGS, PLUGINS
+from trainer.groups import CATALOGS, PLUGINS, targets_of
 
 Nodes = Mapping[str, Mapping[str, Any]]
 """The config nodes of the plugins, by config key: `{"loss": {"name": "mix", "r": 0.8}, …}`."""
@@ -36,7 +36,7 @@ def create(key: str, nodes: Nodes, numbers: Mapping[str, Any], *, step: Any, raw
     created.follow(step)
     for path, number in created.numbers.items():
         if (raw := raws.get(f"{key}.{path}")) is not None:
-            number.variable.raw = raw
+            number.share(raw)
     return created
 
 
@@ -86,10 +86,7 @@ def refused(nodes: Nodes, what: str) -> Iterator[None]:
     except Exception as error:
         cause = error.__cause__ or error
         message = str(cause).strip().partition("\n")[0]
-        where = _line(
-            cause,
-            [c.find(n["name"]).load() for key, node in nodes.items() for _, c, n in CATALOGS[key].nodes(node, key)],
-        )
+        where = _line(cause, targets_of(nodes))
         owners = " with ".join(_owner(key, node) for key, node in nodes.items())
         raise CannotVectorizeError(f"{owners}: {what} {type(cause).__name__}: {message}{where}") from error
 

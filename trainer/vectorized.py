@@ -27,7 +27,6 @@ from trainer.config import Config, read_config
 from trainer.errors import DivergedError
 from trainer.fit import History, arrays, raise_if_diverged, until_diverged
 from trainer.groups import (
-    CATALOGS,
     INITIAL,
     LEARNING_RATE,
     PLUGINS,
@@ -36,6 +35,7 @@ from trainer.groups import (
     Group,
     plain,
     split,
+    targets_of,
 )
 from trainer.initial import InitialState
 from trainer.model import build_model
@@ -136,8 +136,7 @@ _programs: OrderedDict[Any, _Program] = OrderedDict()
 def _program(example: AnyConfig, group: Group, models: int) -> _Program:
     """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling."""
     config = plain(example)
-    nodes = _nodes(config)
-    plugins = [c.find(n["name"]).load() for key, node in nodes.items() for _, c, n in CATALOGS[key].nodes(node, key)]
+    plugins = targets_of(_nodes(config))
     key = (group.shared, group.varying, *map(id, plugins))  # a name may be registered anew
     larger = [size for *rest, size in _programs if tuple(rest) == key and size >= models]
     for size in sorted(larger):
