@@ -17,13 +17,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-import registry
-import sweeps
+import lossreg
 from hydra_plugins.lossreg.app import run
-from registry.startup import quiet_startup
-from trainer.config import read_config
-from trainer.errors import CannotVectorizeError, ConfigError, DivergedError
-from trainer.groups import chunk_limit, group_key
+from lossreg import sweeps
+from lossreg._startup import quiet_startup
+from lossreg.training.config import read_config
+from lossreg.training.errors import CannotVectorizeError, ConfigError, DivergedError
+from lossreg.training.groups import chunk_limit, group_key
 
 
 def train_many(
@@ -31,8 +31,8 @@ def train_many(
 ) -> list[sweeps.Outcome | Exception]:
     """Train many models in one program; the numbers of each are those of `main` with `jit_compile=true`."""
     with quiet_startup():
-        from trainer import vectorized
-        from trainer.report import write_history, write_metrics
+        from lossreg.training import vectorized
+        from lossreg.training.report import write_history, write_metrics
 
     try:
         outcomes = vectorized.train_many(cfgs)
@@ -63,18 +63,18 @@ def main(cfg: DictConfig) -> float:
     directory = Path(HydraConfig.get().runtime.output_dir)
 
     # Whatever can be refused is refused before TensorFlow is imported.
-    registry.losses.check(cfg.loss, key="loss")
-    registry.regularizers.check(cfg.reg, key="reg")
+    lossreg.losses.check(cfg.loss, key="loss")
+    lossreg.regularizers.check(cfg.reg, key="reg")
     config = read_config(cfg)
 
     with quiet_startup():
-        loss = registry.losses.build(cfg.loss, key="loss")
-        regularizer = registry.regularizers.build(cfg.reg, key="reg")
+        loss = lossreg.losses.build(cfg.loss, key="loss")
+        regularizer = lossreg.regularizers.build(cfg.reg, key="reg")
 
-    from trainer.fit import fit, raise_if_diverged
-    from trainer.model import build_model
-    from trainer.plots import plot_report
-    from trainer.report import evaluate, show, write_history, write_metrics, write_model, write_whole
+    from lossreg.training.fit import fit, raise_if_diverged
+    from lossreg.training.model import build_model
+    from lossreg.training.plots import plot_report
+    from lossreg.training.report import evaluate, show, write_history, write_metrics, write_model, write_whole
 
     model = build_model(config, loss, regularizer)
     if config.verbose:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import ROOT, machine
-from sweeps import ResultsTable
-from sweeps.aggregate import Point, points
+from lossreg.sweeps import ResultsTable
+from lossreg.sweeps.aggregate import Point, points
 
 PAGE = ROOT / "docs" / "study.md"
 PICTURE = ROOT / "docs" / "images" / "study.png"

@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import registry
-from registry import Description, Registry
+import lossreg
+from lossreg import Description, Registry
 
 DOCS = Path(__file__).parent
 IMAGES = {"lossreg": DOCS / "images" / "losses.png", "keras": DOCS / "images" / "keras_losses.png"}
@@ -37,11 +37,11 @@ INTEGER_LABELS = {"categorical_generalized_cross_entropy", "sparse_categorical_c
 
 NUMBERS = {
     "Schedules": (
-        registry.schedules,
+        lossreg.schedules,
         "A function of the training step; stands in the place of any number: `+schedule@loss.r=cosine_decay`.",
     ),
     "Variables": (
-        registry.variables,
+        lossreg.variables,
         "A number that is learned with the weights; stands in the place of any number: `+variable@loss.r=bounded`.",
     ),
 }
@@ -50,8 +50,8 @@ HEAD = """\
 # The catalogue
 
 Every loss, regularizer, schedule and variable that lossreg registers: those of its own, and those of Keras.
-`python -m registry list` lists what is installed on your machine, third-party packages included, and
-`python -m registry show <name>` says all of one.
+`python -m lossreg list` lists what is installed on your machine, third-party packages included, and
+`python -m lossreg show <name>` says all of one.
 
 This page is written by `python docs/make_catalogue.py` from the docstrings.
 """
@@ -75,7 +75,7 @@ def page() -> str:
 def section(origin: str) -> Iterator[str]:
     """Yield the blocks about the plugins of one origin."""
     owner = "Keras" if origin == "keras" else "lossreg"
-    losses = describe(registry.losses, origin)
+    losses = describe(lossreg.losses, origin)
     yield f"## Losses of {owner}\n"
     if origin == "keras":
         yield f"From the docstrings of Keras {metadata.version('keras')}; another version may know more.\n"
@@ -90,7 +90,7 @@ def section(origin: str) -> Iterator[str]:
     yield textwrap.fill(caption, 118, break_on_hyphens=False) + "\n"
     yield from map(entry, losses)
     yield f"## Regularizers of {owner}\n"
-    yield from map(entry, describe(registry.regularizers, origin))
+    yield from map(entry, describe(lossreg.regularizers, origin))
     for title, (kind, intro) in NUMBERS.items():
         if found := describe(kind, origin):
             yield f"## {title} of {owner}\n"
@@ -136,7 +136,7 @@ def draw(origin: str) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [loss.name for loss in describe(registry.losses, origin) if loss.name not in NOT_DRAWN]
+    names = [loss.name for loss in describe(lossreg.losses, origin) if loss.name not in NOT_DRAWN]
     columns = 5
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(2.3 * columns, 1.9 * rows), layout="constrained", dpi=100)
@@ -165,7 +165,7 @@ def values(name: str) -> tuple[Any, Any]:
     """Return predictions ŷ in [0, 1], and the values of a loss there: one row for y = 0, one for y = 1."""
     import numpy as np
 
-    loss = registry.losses.create(f"lossreg/{name}")
+    loss = lossreg.losses.create(f"lossreg/{name}")
     grid = np.linspace(0, 1, 101, dtype=np.float32)
     curves = np.empty((2, len(grid)), np.float32)
     for target in (0, 1):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-import registry
+import lossreg
 
 X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 Y = np.array([[0], [1], [1], [0]], np.float32)
@@ -27,8 +27,8 @@ class Anneal(keras.callbacks.Callback):
 
 if __name__ == "__main__":
     keras.utils.set_random_seed(1)
-    loss = registry.losses.create("mix", r=1.0)
-    regularizer = registry.regularizers.create("l2custom", r=0.001)
+    loss = lossreg.losses.create("mix", r=1.0)
+    regularizer = lossreg.regularizers.create("l2custom", r=0.001)
     model = keras.Sequential(
         [
             keras.Input((2,)),

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import registry
-from registry import Registry
+import lossreg
+from lossreg import Registry
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -300,13 +300,13 @@ def squatter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def losses(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The losses, with the strangers' packages installed."""
-    return with_packages(packages, monkeypatch, registry.losses)
+    return with_packages(packages, monkeypatch, lossreg.losses)
 
 
 @pytest.fixture
 def regularizers(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The regularizers, with the strangers' packages installed."""
-    return with_packages(packages, monkeypatch, registry.regularizers)
+    return with_packages(packages, monkeypatch, lossreg.regularizers)
 
 
 def with_packages(packages: Path, monkeypatch: pytest.MonkeyPatch, like: Registry) -> Registry:

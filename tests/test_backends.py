@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hydra.errors import HydraException
 
-from sweeps.backends import Engine
+from lossreg.sweeps.backends import Engine
 from tests.test_launcher import Multirun, multirun  # noqa: F401 - a fixture
 from tests.test_results import APP, ROOT, rows
 

@@ -10,19 +10,19 @@ import sys
 import keras
 import pytest
 
-import registry
+import lossreg
 
-KINDS = [registry.losses, registry.regularizers, registry.schedules, registry.variables]
+KINDS = [lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.variables]
 BOOKKEEPING = {"self", "name", "reduction", "dtype"}
 DESCRIBE_ALL = """
 import json, sys
-import registry
+import lossreg
 found = {
     kind.kind.noun: {
         plugin.qualified_name: {p.name: repr(p.default) for p in kind.describe(plugin.qualified_name).parameters}
         for plugin in kind.plugins() if plugin.distribution == "lossreg"
     }
-    for kind in (registry.losses, registry.regularizers, registry.schedules, registry.variables)
+    for kind in (lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.variables)
 }
 print(json.dumps({"found": found, "imported": sorted({"tensorflow", "keras"} & set(sys.modules))}))
 """
@@ -38,9 +38,9 @@ def described():
 @pytest.mark.parametrize(
     ("kind", "module", "base"),
     [
-        (registry.losses, keras.losses, keras.losses.Loss),
-        (registry.regularizers, keras.regularizers, keras.regularizers.Regularizer),
-        (registry.schedules, keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule),
+        (lossreg.losses, keras.losses, keras.losses.Loss),
+        (lossreg.regularizers, keras.regularizers, keras.regularizers.Regularizer),
+        (lossreg.schedules, keras.optimizers.schedules, keras.optimizers.schedules.LearningRateSchedule),
     ],
 )
 def test_every_public_class_of_keras_has_one_name(kind, module, base):
@@ -55,7 +55,7 @@ def test_every_public_class_of_keras_has_one_name(kind, module, base):
 
 
 def test_a_loss_of_keras_has_the_name_of_its_function_in_keras():
-    for plugin in registry.losses.plugins():
+    for plugin in lossreg.losses.plugins():
         if plugin.target.startswith("keras."):
             assert hasattr(keras.losses, plugin.name), plugin.name
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import registry
-from registry import BrokenPluginError, NotAttachedError, ParameterError, Registry, UnknownNameError
+import lossreg
+from lossreg import BrokenPluginError, NotAttachedError, ParameterError, Registry, UnknownNameError
 from tests.conftest import ROOT
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], np.float32)
@@ -51,7 +51,7 @@ def model_with(loss: Any, optimizer: Any, penalty: Any = None, **options: Any) -
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1, "sigmoid", kernel_regularizer=penalty, name="dense")(inputs))
     model.compile(optimizer, loss=loss, **options)
-    registry.attach(model)
+    lossreg.attach(model)
     return model
 
 
@@ -69,8 +69,8 @@ def train_one_step(model: keras.Model) -> float:
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_schedule_has_the_value_of_the_step(jit_compile: bool) -> None:
-    loss = registry.losses.create("mix", r=linear(1, 0.2, 4))
-    penalty = registry.regularizers.create("l2custom", r={"name": "cosine_decay", "initial_learning_rate": 0.5, "decay_steps": 6})  # fmt: skip  # noqa: E501
+    loss = lossreg.losses.create("mix", r=linear(1, 0.2, 4))
+    penalty = lossreg.regularizers.create("l2custom", r={"name": "cosine_decay", "initial_learning_rate": 0.5, "decay_steps": 6})  # fmt: skip  # noqa: E501
     model = model_with(loss, keras.optimizers.SGD(0.0), penalty, jit_compile=jit_compile)
     p, w = np.asarray(model(X)), np.asarray(model.trainable_variables[0])
     r = [1.0, 0.8, 0.6, 0.4, 0.2, 0.2]  # it stays where it ends
@@ -82,7 +82,7 @@ def test_a_schedule_has_the_value_of_the_step(jit_compile: bool) -> None:
 
 
 def test_the_step_is_the_optimizer_s_also_with_many_steps_per_execution() -> None:
-    loss = registry.losses.create("mix", r=linear(1, 0, 40))
+    loss = lossreg.losses.create("mix", r=linear(1, 0, 40))
     model = model_with(loss, keras.optimizers.SGD(0.0), steps_per_execution=8)
     model.fit(X, Y, batch_size=2, epochs=8, verbose=0)
     assert int(model.optimizer.iterations) == 16
@@ -90,7 +90,7 @@ def test_the_step_is_the_optimizer_s_also_with_many_steps_per_execution() -> Non
 
 
 def test_schedules_of_terms_and_of_their_weights() -> None:
-    loss = registry.losses.create(
+    loss = lossreg.losses.create(
         "weighted",
         terms={"a": {"name": "mix", "r": linear(1, 0, 2)}, "b": {"name": "mse"}},
         weights={"a": linear(2, 0, 4), "b": 0.5},
@@ -108,11 +108,11 @@ def test_schedules_of_terms_and_of_their_weights() -> None:
 def test_a_schedule_of_keras_itself_and_one_that_was_created_are_taken() -> None:
     arguments: dict[str, Any] = {"initial_learning_rate": 1, "decay_steps": 4, "end_learning_rate": 0}
     own = keras.optimizers.schedules.PolynomialDecay(**arguments)
-    created = registry.schedules.create("polynomial_decay", **arguments)
+    created = lossreg.schedules.create("polynomial_decay", **arguments)
     assert isinstance(created, keras.optimizers.schedules.LearningRateSchedule)
     found = []
     for schedule in (own, created, linear(1, 0, 4)):
-        model = model_with(registry.losses.create("mix", r=schedule), keras.optimizers.SGD(0.1))
+        model = model_with(lossreg.losses.create("mix", r=schedule), keras.optimizers.SGD(0.1))
         found.append(losses_of_steps(model, 4))
     assert found[0] == found[1] == found[2]
     rate = [float(created(step)) for step in range(5)]
@@ -173,14 +173,14 @@ def test_every_style_of_plugin_takes_a_schedule(losses: Registry, name: str, par
 )
 def test_a_mistake_in_a_node_is_named(params: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        registry.losses.create("mix", **params)
+        lossreg.losses.create("mix", **params)
 
 
 # Variables.
 
 
 def test_a_learned_mixing_weight_follows_its_gradient() -> None:
-    loss = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
+    loss = lossreg.losses.create("mix", r={"name": "bounded", "initial": 0.8})
     model = model_with(loss, keras.optimizers.SGD(0.5))
     raw = np.log(0.8 / 0.2)
     for _ in range(3):
@@ -193,7 +193,7 @@ def test_a_learned_mixing_weight_follows_its_gradient() -> None:
 
 
 def test_uncertainty_weights_are_those_of_the_paper() -> None:
-    loss = registry.losses.create(
+    loss = lossreg.losses.create(
         "weighted",
         terms={"a": {"name": "bce"}, "b": {"name": "mse"}},
         weights={"a": {"name": "uncertainty", "initial": 2}, "b": {"name": "uncertainty"}},
@@ -210,9 +210,9 @@ def test_uncertainty_weights_are_those_of_the_paper() -> None:
 
 
 def test_a_learned_penalty_and_one_variable_in_two_places() -> None:
-    factor = registry.variables.create("positive", initial=0.1)
-    penalty = registry.regularizers.create("l2custom", r=factor)
-    loss = registry.losses.create("mix", r=factor)
+    factor = lossreg.variables.create("positive", initial=0.1)
+    penalty = lossreg.regularizers.create("l2custom", r=factor)
+    loss = lossreg.losses.create("mix", r=factor)
     model = model_with(loss, keras.optimizers.SGD(0.5), penalty)
     assert len(model.trainable_variables) == 3
     p, w = np.asarray(model(X)), np.asarray(model.trainable_variables[0])
@@ -224,7 +224,7 @@ def test_a_learned_penalty_and_one_variable_in_two_places() -> None:
 def test_a_learned_number_is_read_before_it_is_updated() -> None:
     """TensorFlow's dependency optimizer drops that order in some of the programs that it optimizes, not in all."""
     for _ in range(15):
-        loss = registry.losses.create("mix", r=keras.Variable(0.8))
+        loss = lossreg.losses.create("mix", r=keras.Variable(0.8))
         model = model_with(loss, keras.optimizers.Adam(0.1))
         for _ in range(2):
             p, r = np.asarray(model(X)), loss.r
@@ -234,7 +234,7 @@ def test_a_learned_number_is_read_before_it_is_updated() -> None:
 @pytest.mark.parametrize("trainable", [True, False])
 def test_a_variable_that_is_handed_in_is_trained_if_it_is_trainable(trainable: bool) -> None:
     variable = keras.Variable(0.8, trainable=trainable)
-    loss = registry.losses.create("mix", r=variable)
+    loss = lossreg.losses.create("mix", r=variable)
     model = model_with(loss, keras.optimizers.SGD(0.5))
     p = np.asarray(model(X))
     model.train_on_batch(X, Y)
@@ -243,21 +243,21 @@ def test_a_variable_that_is_handed_in_is_trained_if_it_is_trainable(trainable: b
 
 
 def test_a_variable_that_is_no_scalar_is_the_plugin_s_own_affair() -> None:
-    @registry.losses.register("per_class")
+    @lossreg.losses.register("per_class")
     def per_class(y_true: Any, y_pred: Any, alpha: Any = (1.0,)) -> Any:
         return keras.ops.mean(keras.ops.convert_to_tensor(alpha) * keras.ops.square(y_true - y_pred), axis=-1)
 
     try:
-        loss = registry.losses.create("per_class", alpha=tf.Variable([2.0]))
+        loss = lossreg.losses.create("per_class", alpha=tf.Variable([2.0]))
         assert float(loss(Y, P)) == pytest.approx(2 * mse(Y, P), rel=1e-6)
     finally:
-        registry.losses.unregister("per_class")
+        lossreg.losses.unregister("per_class")
 
 
 @pytest.mark.parametrize("subclassed", [False, True])
 def test_a_model_that_is_not_built_yet_is_attached(subclassed: bool) -> None:
-    loss = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
-    penalty = registry.regularizers.create("l2custom", r=linear(1, 0, 4))
+    loss = lossreg.losses.create("mix", r={"name": "bounded", "initial": 0.8})
+    penalty = lossreg.regularizers.create("l2custom", r=linear(1, 0, 4))
 
     class Own(keras.Model):
         def __init__(self) -> None:
@@ -271,7 +271,7 @@ def test_a_model_that_is_not_built_yet_is_attached(subclassed: bool) -> None:
     layers = [keras.layers.Dense(2, kernel_regularizer=penalty), keras.layers.Dense(1, "sigmoid")]
     model = Own() if subclassed else keras.Sequential(layers)
     model.compile("adam", loss=loss if subclassed else "mse")
-    registry.attach(model)
+    lossreg.attach(model)
     model.fit(X, Y, batch_size=4, epochs=2, verbose=0)
     assert penalty.r == pytest.approx(0.5)
     assert len(model.trainable_variables) == 4 + subclassed
@@ -280,41 +280,41 @@ def test_a_model_that_is_not_built_yet_is_attached(subclassed: bool) -> None:
 
 def test_a_sequential_model_that_is_not_built_has_no_place_for_a_variable() -> None:
     model = keras.Sequential([keras.layers.Dense(1, "sigmoid")])
-    model.compile("adam", loss=registry.losses.create("mix", r={"name": "bounded"}))
+    model.compile("adam", loss=lossreg.losses.create("mix", r={"name": "bounded"}))
     with pytest.raises(NotAttachedError, match=r"is not built.*keras\.Input"):
-        registry.attach(model)
+        lossreg.attach(model)
     model.build((None, 2))
-    registry.attach(model)
+    lossreg.attach(model)
     assert len(model.trainable_variables) == 3
 
 
 def test_the_layers_of_a_sequential_model_have_their_own_weights_only() -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
-    model.compile("adam", loss=registry.losses.create("mix", r={"name": "bounded"}))
-    registry.attach(model)
+    model.compile("adam", loss=lossreg.losses.create("mix", r={"name": "bounded"}))
+    lossreg.attach(model)
     assert len(model.layers[-1].get_weights()) == 2
     assert len(model.trainable_variables) == 3
 
 
 def test_a_loss_that_is_a_metric_too_is_attached(tmp_path: Path) -> None:
-    loss = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
-    scheduled = registry.losses.create("mix", r=linear(1, 0, 4))
+    loss = lossreg.losses.create("mix", r={"name": "bounded", "initial": 0.8})
+    scheduled = lossreg.losses.create("mix", r=linear(1, 0, 4))
     model = model_with(loss, "sgd", metrics=[loss], weighted_metrics=[scheduled])
     model.fit(X, Y, verbose=0)
     model.save(tmp_path / "model.keras")
-    loaded = registry.load_model(tmp_path / "model.keras")
+    loaded = lossreg.load_model(tmp_path / "model.keras")
     assert len(loaded.trainable_variables) == 3
     assert loaded.fit(X, Y, verbose=0).history == model.fit(X, Y, verbose=0).history
 
 
 def test_sequential_and_nested_models_are_attached() -> None:
-    loss = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
-    penalty = registry.regularizers.create("l2custom", r=linear(1, 0, 4))
+    loss = lossreg.losses.create("mix", r={"name": "bounded", "initial": 0.8})
+    penalty = lossreg.regularizers.create("l2custom", r=linear(1, 0, 4))
     inner = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, kernel_regularizer=penalty)])
     model = keras.Sequential([keras.Input((2,)), inner, keras.layers.Dense(1, "sigmoid")])
     model.compile("adam", loss=loss)
-    registry.attach(model)
-    registry.attach(model)  # a second time changes nothing
+    lossreg.attach(model)
+    lossreg.attach(model)  # a second time changes nothing
     assert len(model.trainable_variables) == 5
     model.fit(X, Y, batch_size=4, epochs=2, verbose=0)
     assert loss.r != pytest.approx(0.8, abs=1e-6)
@@ -323,25 +323,25 @@ def test_sequential_and_nested_models_are_attached() -> None:
 
 def test_what_is_not_attached_is_an_error_that_says_what_to_do() -> None:
     for number in (linear(1, 0, 4), {"name": "bounded"}):
-        loss = registry.losses.create("mix", r=number)
-        with pytest.raises(NotAttachedError, match=r"loss 'mix' .*: 'r' is a .*Call registry\.attach\(model\) after"):
+        loss = lossreg.losses.create("mix", r=number)
+        with pytest.raises(NotAttachedError, match=r"loss 'mix' .*: 'r' is a .*Call lossreg\.attach\(model\) after"):
             loss(Y, P)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
     with pytest.raises(NotAttachedError, match="is not compiled"):
-        registry.attach(model)
+        lossreg.attach(model)
     model.compile("adam", loss=loss)
     model.optimizer.build(model.trainable_variables)
     with pytest.raises(NotAttachedError, match=r"was trained without the variables"):
-        registry.attach(model)
+        lossreg.attach(model)
 
 
 def test_another_compile_is_attached_again() -> None:
-    first = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
+    first = lossreg.losses.create("mix", r={"name": "bounded", "initial": 0.8})
     model = model_with(first, "sgd")
     model.train_on_batch(X, Y)
-    second = registry.losses.create("mix", r=linear(1, 0, 4))
+    second = lossreg.losses.create("mix", r=linear(1, 0, 4))
     model.compile("sgd", loss=second)
-    registry.attach(model)
+    lossreg.attach(model)
     assert len(model.trainable_variables) == 2
     model.train_on_batch(X, Y)
     assert second.r == 0.75
@@ -358,20 +358,20 @@ def counted() -> Iterator[list[int]]:
     """A loss `counted` and a regularizer that note each time that their Python code runs: while it is traced."""
     calls: list[int] = []
 
-    @registry.losses.register("counted")
+    @lossreg.losses.register("counted")
     def counted(y_true: Any, y_pred: Any, r: float = 0.5, scale: float = 1.0) -> Any:
         calls.append(1)
         square = keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
         return scale * (r + (1 - r) * square)
 
-    @registry.regularizers.register("counted")
+    @lossreg.regularizers.register("counted")
     def penalty(weights: Any, r: float = 0.1) -> Any:
         calls.append(1)
         return r * keras.ops.sum(keras.ops.abs(weights))
 
     yield calls
-    registry.losses.unregister("counted")
-    registry.regularizers.unregister("counted")
+    lossreg.losses.unregister("counted")
+    lossreg.regularizers.unregister("counted")
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -379,8 +379,8 @@ def counted() -> Iterator[list[int]]:
 def test_numbers_are_assigned_between_epochs_without_tracing_again(
     counted: list[int], given: dict[str, float], jit_compile: bool
 ) -> None:
-    loss = registry.losses.create("counted", **given)
-    penalty = registry.regularizers.create("counted")
+    loss = lossreg.losses.create("counted", **given)
+    penalty = lossreg.regularizers.create("counted")
     model = model_with(loss, keras.optimizers.SGD(0.0), penalty, jit_compile=jit_compile)
     p, w = np.asarray(model(X)), np.asarray(model.trainable_variables[0])
 
@@ -399,7 +399,7 @@ def test_numbers_are_assigned_between_epochs_without_tracing_again(
 
 
 def test_numbers_are_assigned_from_a_callback(counted: list[int]) -> None:
-    loss = registry.losses.create("counted", r=1.0)
+    loss = lossreg.losses.create("counted", r=1.0)
     model = model_with(loss, keras.optimizers.SGD(0.0))
     traces: list[int] = []
 
@@ -415,7 +415,7 @@ def test_numbers_are_assigned_from_a_callback(counted: list[int]) -> None:
 
 
 def test_weights_of_terms_and_numbers_of_terms_are_assigned(counted: list[int]) -> None:
-    loss = registry.losses.create(
+    loss = lossreg.losses.create(
         "weighted", terms={"a": {"name": "counted", "r": 0.5}, "b": {"name": "bce"}}, weights={"a": 1, "b": 0.5}
     )
     model = model_with(loss, keras.optimizers.SGD(0.0))
@@ -431,7 +431,7 @@ def test_weights_of_terms_and_numbers_of_terms_are_assigned(counted: list[int]) 
 
 
 def test_a_variable_is_assigned_and_goes_on_learning() -> None:
-    loss = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
+    loss = lossreg.losses.create("mix", r={"name": "bounded", "initial": 0.8})
     model = model_with(loss, keras.optimizers.SGD(0.1))
     model.train_on_batch(X, Y)
     loss.r = 0.3
@@ -460,30 +460,30 @@ def test_what_cannot_be_assigned_is_an_error(
     params: dict[str, Any], assign: tuple[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        setattr(registry.losses.create("mix", **params), *assign)
+        setattr(lossreg.losses.create("mix", **params), *assign)
 
 
 @pytest.mark.parametrize("number", [np.float64(0.25), np.float32(0.25), np.array(0.25), tf.constant(0.25)])
 def test_numbers_of_numpy_and_eager_scalars_are_numbers(number: Any) -> None:
-    loss = registry.losses.create("mix", r=0.8)
+    loss = lossreg.losses.create("mix", r=0.8)
     loss.r = number
     assert loss.r == 0.25
     if not tf.is_tensor(number):
-        loss = registry.losses.create("mix", r=number)
+        loss = lossreg.losses.create("mix", r=number)
         loss.r = 0.5
         assert loss.parameters == {"r": 0.5}
-        initial = registry.variables.create("bounded", initial=number)
-        assert registry.losses.create("mix", r=initial).r == 0.25
+        initial = lossreg.variables.create("bounded", initial=number)
+        assert lossreg.losses.create("mix", r=initial).r == 0.25
 
 
 def test_what_is_read_cannot_be_changed_behind_its_back() -> None:
-    loss = registry.losses.create("weighted", terms={"a": {"name": "mix"}})
+    loss = lossreg.losses.create("weighted", terms={"a": {"name": "mix"}})
     with pytest.raises(TypeError):
-        loss.terms["a"] = registry.losses.create("mse")
+        loss.terms["a"] = lossreg.losses.create("mse")
 
 
 def test_a_misspelt_attribute_is_an_error_with_the_nearest_name() -> None:
-    loss = registry.losses.create("binary_focal_crossentropy")
+    loss = lossreg.losses.create("binary_focal_crossentropy")
     with pytest.raises(AttributeError, match=r"has no parameter or attribute 'gama'\. Did you mean 'gamma'"):
         loss.gama  # noqa: B018
     assert loss.gamma == 2.0
@@ -491,7 +491,7 @@ def test_a_misspelt_attribute_is_an_error_with_the_nearest_name() -> None:
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_a_constant_is_as_exact_in_compiled_code_as_a_number(dtype: str) -> None:
-    loss = registry.regularizers.create("l2custom", r=0.1)
+    loss = lossreg.regularizers.create("l2custom", r=0.1)
     weights = keras.ops.convert_to_tensor(np.array([1.0, 3.0]), dtype=dtype)
     compiled = tf.function(loss)(weights)
     assert compiled.dtype == dtype
@@ -499,12 +499,12 @@ def test_a_constant_is_as_exact_in_compiled_code_as_a_number(dtype: str) -> None
 
 
 def test_fixed_constants_are_compiled_in_and_schedules_are_not(counted: list[int]) -> None:
-    loss = registry.losses.create("counted", r=linear(1, 0, 4), scale=2)
+    loss = lossreg.losses.create("counted", r=linear(1, 0, 4), scale=2)
     model = model_with(loss, keras.optimizers.SGD(0.0))
-    registry.attach(model, fixed=True)
+    lossreg.attach(model, fixed=True)
     square = mse(Y, np.asarray(model(X)))
     assert losses_of_steps(model, 2) == pytest.approx([2 * (r + (1 - r) * square) for r in (1, 0.75)], rel=1e-5)
-    with pytest.raises(ParameterError, match=r"'scale' cannot be assigned.*registry\.attach\(model, fixed=True\)"):
+    with pytest.raises(ParameterError, match=r"'scale' cannot be assigned.*lossreg\.attach\(model, fixed=True\)"):
         loss.scale = 3
 
 
@@ -579,54 +579,54 @@ def noisy(y_true: Any, y_pred: Any, scale: float = 1.0) -> Any:
 def awkward() -> Iterator[None]:
     targets = {"counting": Counting, "noisy": noisy}
     for name, target in targets.items():
-        registry.losses.register(name)(target)
+        lossreg.losses.register(name)(target)
     yield
     for name in targets:
-        registry.losses.unregister(name)
+        lossreg.losses.unregister(name)
 
 
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_constant_of_a_plugin_with_a_state_trains_as_ever(awkward: None, lazy: bool, nested: bool) -> None:
-    loss = registry.losses.create("counting", scale=2, lazy=lazy)
-    whole = registry.losses.create("weighted", terms={"a": loss}, weights={"a": 0.5}) if nested else loss
+    loss = lossreg.losses.create("counting", scale=2, lazy=lazy)
+    whole = lossreg.losses.create("weighted", terms={"a": loss}, weights={"a": 0.5}) if nested else loss
     model = model_with(whole, keras.optimizers.SGD(0.0))
     p = np.asarray(model(X))
     found = losses_of_steps(model, 2)
     assert found == pytest.approx([(1 if nested else 2) * mse(Y, p)] * 2, rel=1e-5)
     assert float(loss._function.held["count"]) == 2
-    model = model_with(registry.losses.create("counting", scale=linear(1, 0, 4), lazy=lazy), "sgd")
+    model = model_with(lossreg.losses.create("counting", scale=linear(1, 0, 4), lazy=lazy), "sgd")
     with pytest.raises(BrokenPluginError, match=r"'counting'.*(it holds a|it makes a variable)"):
         model.train_on_batch(X, Y)
 
 
 def test_a_plugin_that_draws_random_numbers_takes_a_schedule(awkward: None) -> None:
-    loss = registry.losses.create("noisy", scale=linear(1, 0, 4))
+    loss = lossreg.losses.create("noisy", scale=linear(1, 0, 4))
     model = model_with(loss, keras.optimizers.SGD(0.0))
     first, _, _, last = losses_of_steps(model, 4)
     assert last == pytest.approx(first / 4, rel=0.2)
 
 
 def test_what_was_assigned_before_compiling_is_made_outside_of_the_program() -> None:
-    @registry.losses.register("precomputing")
+    @lossreg.losses.register("precomputing")
     def precomputing(scale: float = 0.5) -> Any:
         constant = tf.constant(scale)
         assert scale > 0
         return lambda y_true, y_pred: constant * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
 
     try:
-        loss = registry.losses.create("precomputing")
+        loss = lossreg.losses.create("precomputing")
         loss.scale = 0.25
         model = model_with(loss, keras.optimizers.SGD(0.0))
         expected = pytest.approx(0.25 * mse(Y, np.asarray(model(X))), rel=1e-5)
         assert train_one_step(model) == expected
         assert model.evaluate(X, Y, verbose=0) == expected
     finally:
-        registry.losses.unregister("precomputing")
+        lossreg.losses.unregister("precomputing")
 
 
 def test_a_tensor_of_unknown_rank_is_penalised() -> None:
-    penalty = registry.regularizers.create("l2custom", r=0.5)
+    penalty = lossreg.regularizers.create("l2custom", r=0.5)
 
     @tf.function
     def call(x: Any) -> Any:
@@ -636,31 +636,31 @@ def test_a_tensor_of_unknown_rank_is_penalised() -> None:
 
 
 def test_a_plugin_that_is_broken_in_any_case_says_so_itself(losses: Registry) -> None:
-    @registry.losses.register("broken_with_r")
+    @lossreg.losses.register("broken_with_r")
     def broken(y_true: Any, y_pred: Any, r: float = 1.0) -> Any:
         raise TypeError("this loss always raises")
 
     try:
-        model = model_with(registry.losses.create("broken_with_r", r=linear(1, 0, 4)), "sgd")
+        model = model_with(lossreg.losses.create("broken_with_r", r=linear(1, 0, 4)), "sgd")
         with pytest.raises(
             BrokenPluginError, match=r"'broken_with_r' of package .* raised TypeError: this loss always"
         ):
             model.train_on_batch(X, Y)
     finally:
-        registry.losses.unregister("broken_with_r")
+        lossreg.losses.unregister("broken_with_r")
 
 
 # Saving.
 
 
 def changing_model() -> keras.Model:
-    loss = registry.losses.create(
+    loss = lossreg.losses.create(
         "weighted",
         terms={"a": {"name": "mix", "r": {"name": "bounded", "initial": 0.8}}, "b": {"name": "mse"}},
         weights={"a": {"name": "uncertainty"}, "b": linear(1, 0.1, 20)},
     )
-    penalty = registry.regularizers.create("l2custom", r={"name": "positive", "initial": 0.01})
-    rate = registry.schedules.create("cosine_decay", initial_learning_rate=0.1, decay_steps=20)
+    penalty = lossreg.regularizers.create("l2custom", r={"name": "positive", "initial": 0.01})
+    rate = lossreg.schedules.create("cosine_decay", initial_learning_rate=0.1, decay_steps=20)
     return model_with(loss, keras.optimizers.Adam(rate), penalty)
 
 
@@ -676,7 +676,7 @@ def test_training_goes_on_after_loading_as_if_it_had_not_been_saved(tmp_path: Pa
     model = changing_model()
     losses_of_steps(model, 5)
     model.save(tmp_path / "model.keras")
-    loaded = registry.load_model(tmp_path / "model.keras")
+    loaded = lossreg.load_model(tmp_path / "model.keras")
     assert numbers_of(loaded) == numbers_of(model)
     assert loaded.evaluate(X, Y, verbose=0) == model.evaluate(X, Y, verbose=0)
     assert losses_of_steps(loaded, 5) == losses_of_steps(model, 5)
@@ -684,35 +684,35 @@ def test_training_goes_on_after_loading_as_if_it_had_not_been_saved(tmp_path: Pa
 
 
 def test_the_order_of_parameters_does_not_matter_to_loading(tmp_path: Path) -> None:
-    positive = registry.variables.create
-    loss = registry.losses.create(
+    positive = lossreg.variables.create
+    loss = lossreg.losses.create(
         "asymmetric", gamma_neg=positive("positive", initial=3.0), gamma_pos=positive("positive", initial=0.5)
     )
-    penalty = registry.regularizers.create(
+    penalty = lossreg.regularizers.create(
         "elastic_net", l1_ratio=positive("bounded", initial=0.3), factor=positive("positive", initial=0.01)
     )
     model = model_with(loss, "adam", penalty)
     losses_of_steps(model, 5)
     model.save(tmp_path / "model.keras")
-    loaded = registry.load_model(tmp_path / "model.keras")
+    loaded = lossreg.load_model(tmp_path / "model.keras")
     assert numbers_of(loaded) == numbers_of(model)
     assert losses_of_steps(loaded, 3) == losses_of_steps(model, 3)
 
 
 def test_a_variable_in_several_places_is_one_after_loading(tmp_path: Path) -> None:
-    factor = registry.variables.create("positive", initial=0.1)
-    penalty = registry.regularizers.create("l2custom", r=factor)
+    factor = lossreg.variables.create("positive", initial=0.1)
+    penalty = lossreg.regularizers.create("l2custom", r=factor)
     inputs = keras.Input((2,))
     hidden = keras.layers.Dense(2, kernel_regularizer=penalty)(inputs)
     heads = {name: keras.layers.Dense(1, "sigmoid", kernel_regularizer=penalty, name=name)(hidden) for name in "ab"}
     model = keras.Model(inputs, heads)
-    loss = registry.losses.create("mix", r=factor)
+    loss = lossreg.losses.create("mix", r=factor)
     model.compile("adam", loss={"a": loss, "b": loss})
-    registry.attach(model)
+    lossreg.attach(model)
     data = {"a": Y, "b": Y}
     model.fit(X, data, verbose=0)
     model.save(tmp_path / "model.keras")
-    loaded = registry.load_model(tmp_path / "model.keras")
+    loaded = lossreg.load_model(tmp_path / "model.keras")
     assert len(loaded.trainable_variables) == len(model.trainable_variables) == 7
     assert loaded.loss["a"].r == loaded.loss["b"].r == loss.r
     for _ in range(2):
@@ -721,12 +721,12 @@ def test_a_variable_in_several_places_is_one_after_loading(tmp_path: Path) -> No
 
 
 def test_a_variable_that_was_handed_in_comes_back_with_the_optimizer_s_state(tmp_path: Path) -> None:
-    loss = registry.losses.create("mix", r=keras.Variable(0.8))
-    penalty = registry.regularizers.create("l2custom", r=keras.Variable(0.01, trainable=False))
+    loss = lossreg.losses.create("mix", r=keras.Variable(0.8))
+    penalty = lossreg.regularizers.create("l2custom", r=keras.Variable(0.01, trainable=False))
     model = model_with(loss, "adam", penalty)
     losses_of_steps(model, 5)
     model.save(tmp_path / "model.keras")
-    loaded = registry.load_model(tmp_path / "model.keras")
+    loaded = lossreg.load_model(tmp_path / "model.keras")
     assert int(loaded.optimizer.iterations) == 5
     assert numbers_of(loaded) == pytest.approx(numbers_of(model), rel=1e-7)
     assert losses_of_steps(loaded, 3) == losses_of_steps(model, 3)
@@ -736,10 +736,10 @@ def test_a_variable_that_was_handed_in_comes_back_with_the_optimizer_s_state(tmp
 
 def test_weights_alone_hold_what_was_learned(tmp_path: Path) -> None:
     def make() -> keras.Model:
-        loss = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
+        loss = lossreg.losses.create("mix", r={"name": "bounded", "initial": 0.8})
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, "sigmoid")])
         model.compile("adam", loss=loss)
-        registry.attach(model)
+        lossreg.attach(model)
         return model
 
     model, other = make(), make()
@@ -752,21 +752,21 @@ def test_weights_alone_hold_what_was_learned(tmp_path: Path) -> None:
 
 LOAD = """
 import json, sys, warnings
-import registry
-warnings.filterwarnings("error", module="registry")
+import lossreg
+warnings.filterwarnings("error", module="lossreg")
 from tests.test_changing import X, Y, numbers_of
 if sys.argv[2] == "keras":
     import keras
     warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
     model = keras.models.load_model(sys.argv[1])
 else:
-    model = registry.load_model(sys.argv[1])
-print(json.dumps([numbers_of(model) | ({"step": int(model.optimizer.iterations)} if sys.argv[2] == "registry" else {}),
-                  registry.load_model(sys.argv[1]).evaluate(X, Y, verbose=0)]))
+    model = lossreg.load_model(sys.argv[1])
+print(json.dumps([numbers_of(model) | ({"step": int(model.optimizer.iterations)} if sys.argv[2] == "lossreg" else {}),
+                  lossreg.load_model(sys.argv[1]).evaluate(X, Y, verbose=0)]))
 """
 
 
-@pytest.mark.parametrize("loader", ["registry", "keras"])
+@pytest.mark.parametrize("loader", ["lossreg", "keras"])
 def test_a_fresh_process_loads_what_was_learned(tmp_path: Path, loader: str) -> None:
     model = changing_model()
     losses_of_steps(model, 5)
@@ -786,12 +786,12 @@ def test_a_fresh_process_loads_what_was_learned(tmp_path: Path, loader: str) -> 
 
 
 def test_what_was_assigned_is_saved(tmp_path: Path) -> None:
-    loss = registry.losses.create("mix", r=0.8)
+    loss = lossreg.losses.create("mix", r=0.8)
     model = model_with(loss, "sgd")
     model.train_on_batch(X, Y)
     loss.r = 0.25
     model.save(tmp_path / "model.keras")
-    loaded = registry.load_model(tmp_path / "model.keras")
+    loaded = lossreg.load_model(tmp_path / "model.keras")
     assert loaded.loss.r == 0.25
     loaded.loss.r = 0.5  # and can be assigned again
     p = np.asarray(loaded(X))
@@ -802,17 +802,17 @@ def test_a_schedule_that_is_not_installed_is_named(tmp_path: Path, losses: Regis
     loss = losses.create("with_parameters", scale={"name": "staircase"})
     config = loss.get_config()
     config["parameters"]["scale"]["name"] = "shop-window/staircase"
-    model = model_with(registry.losses.create("mix"), "sgd")
+    model = model_with(lossreg.losses.create("mix"), "sgd")
     path = tmp_path / "model.keras"
     model.loss.get_config = lambda: {**config, "plugin": "lossreg/mix", "parameters": {"r": config["parameters"]["scale"]}}  # fmt: skip  # noqa: E501
     model.save(path)
     with pytest.raises(UnknownNameError, match="the schedule 'staircase' comes from package shop-window, which is not"):
-        registry.load_model(path)
+        lossreg.load_model(path)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
 def test_a_copy_has_numbers_of_its_own(copied: Callable[[Any], Any]) -> None:
-    loss = registry.losses.create("mix", r={"name": "bounded", "initial": 0.8})
+    loss = lossreg.losses.create("mix", r={"name": "bounded", "initial": 0.8})
     loss.r = 0.6
     other = copied(loss)
     loss.r = 0.3

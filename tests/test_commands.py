@@ -1,4 +1,4 @@
-"""`python -m registry list`, `show` and `new`, and the sample package, which is what `new` writes."""
+"""`python -m lossreg list`, `show` and `new`, and the sample package, which is what `new` writes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from registry import Registry, listing, source
-from registry.__main__ import main
-from registry.new_command import FILES
+from lossreg import Registry
+from lossreg import _source as source
+from lossreg.__main__ import main
+from lossreg.cli import listing
+from lossreg.cli.new_command import FILES
 from tests.conftest import ROOT, Run, install
 
 SAMPLE = ROOT / "examples" / "third_party_plugin"
@@ -49,7 +51,7 @@ class TestList:
         program = tmp_path / "list.py"
         program.write_text(
             "import sys\n"
-            "from registry.__main__ import main\n"
+            "from lossreg.__main__ import main\n"
             "assert main(['list', '--json']) == 0\n"
             "sys.exit(bool({'tensorflow', 'keras', 'hydra', 'every_kind', 'plugins'} & set(sys.modules)))\n"
         )
@@ -129,7 +131,7 @@ class TestShow:
             "loss focal-hoyer/focal\n  package: focal-hoyer 1.0.0\n  target: focal_hoyer:focal\n",
             "parameters\n  gamma: float = 2.0\n  alpha: float = 0.5\n",
             "config\n  name: focal\n  gamma: 2.0\n  alpha: 0.5\n",
-            "command\n  python train.py loss=focal loss.gamma=2.0\n  python -m registry check focal\n",
+            "command\n  python train.py loss=focal loss.gamma=2.0\n  python -m lossreg check focal\n",
             "\n  Source: Lin, Goyal, Girshick, He, Dollár",
         ):
             assert expected in output
@@ -285,7 +287,7 @@ class TestNew:
         assert errors.startswith(f"'{name}' cannot be the name of a package.")
         assert list(folder.iterdir()) == []
 
-    @pytest.mark.parametrize("name", ["keras", "json", "Hydra.Core", "registry"])
+    @pytest.mark.parametrize("name", ["keras", "json", "Hydra.Core", "lossreg"])
     def test_a_module_that_is_there_is_not_hidden(self, folder: Path, call: Any, name: str) -> None:
         code, _, errors = call("new", name)
         assert (code, list(folder.iterdir())) == ((2, []) if name != "Hydra.Core" else (0, [folder / name]))

@@ -30,8 +30,8 @@ from omegaconf import (
     StringNode,
 )
 
-from sweeps.clone import clone, late
-from sweeps.compose import SweepLoader
+from lossreg.sweeps.clone import clone, late
+from lossreg.sweeps.compose import SweepLoader
 
 CONFIGS = Path(__file__).parent / "sweep_app" / "compose"
 

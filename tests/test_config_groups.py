@@ -16,13 +16,13 @@ from hydra.plugins.config_source import ConfigLoadError
 from hydra.test_utils.config_source_common_tests import ConfigSourceTestSuite
 from omegaconf import DictConfig, OmegaConf
 
-import registry
+import lossreg
 from hydra_plugins.lossreg._search_path import RegistrySearchPath
 from hydra_plugins.lossreg.config_source import GROUPS, RegistryConfigSource
-from registry import Registry
+from lossreg import Registry
+from lossreg.training.config import ACTIVATIONS, OPTIMIZERS, Config, read_config
+from lossreg.training.errors import ConfigError
 from tests.conftest import ROOT, Run
-from trainer.config import ACTIVATIONS, OPTIMIZERS, Config, read_config
-from trainer.errors import ConfigError
 
 
 def composed(*overrides: str) -> DictConfig:
@@ -68,10 +68,10 @@ def test_every_preset_of_a_schedule_composes_and_lasts_the_fit(key: str, option:
         *("loss=mix", "reg=l2custom", "epochs=30", "batch_size=2", f"+schedule@{key}={option}"),
         *(f"{key}.{name}={value}" for name, value in needed.items()),
     )
-    registry.losses.check(cfg.loss)
-    registry.regularizers.check(cfg.reg)
+    lossreg.losses.check(cfg.loss)
+    lossreg.regularizers.check(cfg.reg)
     read_config(cfg)
-    schedule = registry.schedules.build(OmegaConf.select(cfg, key))
+    schedule = lossreg.schedules.build(OmegaConf.select(cfg, key))
     values = np.array([float(schedule(step)) for step in range(61)])
     ramp, whole = np.minimum(np.arange(61) / 6, 1), np.arange(61) / 60
     assert values == pytest.approx(
@@ -149,7 +149,7 @@ def serving(**groups: Registry) -> Iterator[RegistryConfigSource]:
         pass
 
     Source.groups = groups
-    yield Source("test", "registry://")
+    yield Source("test", "lossreg://")
 
 
 def test_the_source_lists_and_loads(losses: Registry) -> None:
@@ -168,7 +168,7 @@ def test_the_source_lists_and_loads(losses: Registry) -> None:
 
 def in_process(**names: dict[str, str]) -> Registry:
     """A registry of functions that take the given parameters."""
-    found = Registry("nothing.installed", registry.losses.kind)
+    found = Registry("nothing.installed", lossreg.losses.kind)
     for name, parameters in names.items():
         arguments = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
         found.register(name)(eval(f"lambda y_true, y_pred, {arguments}: 0"))
@@ -184,7 +184,7 @@ class Served(RegistryConfigSource):
     }
 
 
-@pytest.mark.parametrize(("type_", "path"), [(Served, "registry://")])
+@pytest.mark.parametrize(("type_", "path"), [(Served, "lossreg://")])
 class TestHydraSuite(ConfigSourceTestSuite):
     """Hydra's own suite, as far as it applies: a registry has groups of named configs, and nothing else."""
 
@@ -219,7 +219,7 @@ class TestSource:
         [("", True), ("loss", True), ("loss/", True), ("reg", True), ("loss/mix", False), ("not_found", False)],
     )
     def test_is_group(self, path: str, expected: bool) -> None:
-        assert RegistryConfigSource("test", "registry://").is_group(config_path=path) is expected
+        assert RegistryConfigSource("test", "lossreg://").is_group(config_path=path) is expected
 
     @pytest.mark.parametrize(
         ("path", "expected"),
@@ -229,13 +229,13 @@ class TestSource:
         ],
     )
     def test_is_config_and_exists(self, path: str, expected: bool) -> None:
-        source = RegistryConfigSource("test", "registry://")
+        source = RegistryConfigSource("test", "lossreg://")
         assert source.is_config(config_path=path) is expected
         assert source.exists(path) is (expected or source.is_group(path))
 
     def test_not_available(self) -> None:
-        assert RegistryConfigSource("test", "registry://").available()
-        assert not RegistryConfigSource("test", "registry://___NOT_FOUND___").available()
+        assert RegistryConfigSource("test", "lossreg://").available()
+        assert not RegistryConfigSource("test", "lossreg://___NOT_FOUND___").available()
 
     @pytest.mark.parametrize(
         ("path", "kind", "expected"),
@@ -244,20 +244,20 @@ class TestSource:
             ("", ObjectType.CONFIG, []),
             ("", None, ["loss", "reg", "schedule", "variable"]),
             ("loss", ObjectType.GROUP, []),
-            ("loss", ObjectType.CONFIG, registry.losses.names()),
-            ("loss", None, registry.losses.names()),
+            ("loss", ObjectType.CONFIG, lossreg.losses.names()),
+            ("loss", None, lossreg.losses.names()),
             ("not_found", None, []),
         ],
     )
     def test_list(self, path: str, kind: ObjectType | None, expected: list[str]) -> None:
-        assert RegistryConfigSource("test", "registry://").list(config_path=path, results_filter=kind) == expected
+        assert RegistryConfigSource("test", "lossreg://").list(config_path=path, results_filter=kind) == expected
 
     def test_load(self) -> None:
-        source = RegistryConfigSource("test", "registry://")
+        source = RegistryConfigSource("test", "lossreg://")
         result = source.load_config("loss/mix")
         assert result.config == {"name": "mix", "r": 0.5}
         assert result.header == {"package": None}
-        assert (result.provider, result.path) == ("test", "registry://")
+        assert (result.provider, result.path) == ("test", "lossreg://")
         with pytest.raises(ConfigLoadError):
             source.load_config("not_found/mix")
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-import registry
-from registry import contract
-from registry.__main__ import main
+import lossreg
+from lossreg import checks
+from lossreg.__main__ import main
 from tests import faults
 
 pytest_plugins = ["pytester"]
@@ -34,13 +34,13 @@ KERAS_LOSSES = classes_of_keras(keras.losses, keras.losses.Loss)
 KERAS_REGULARIZERS = classes_of_keras(keras.regularizers, keras.regularizers.Regularizer)
 
 
-def verdicts(target: Any, kind: str = "loss", **options: Any) -> dict[str, contract.Result]:
-    return {result.check: result for result in contract.check(target, kind=kind, **options)}
+def verdicts(target: Any, kind: str = "loss", **options: Any) -> dict[str, checks.Result]:
+    return {result.check: result for result in checks.check(target, kind=kind, **options)}
 
 
 def failed(target: Any, kind: str = "loss", **options: Any) -> dict[str, str]:
     results = verdicts(target, kind, **options)
-    return {name: str(result) for name, result in results.items() if result.verdict is contract.Verdict.FAIL}
+    return {name: str(result) for name, result in results.items() if result.verdict is checks.Verdict.FAIL}
 
 
 @pytest.mark.parametrize("target", KERAS_LOSSES, ids=lambda target: target.__name__)
@@ -60,7 +60,7 @@ PLANTED = [("loss", name) for name in faults.LOSSES] + [("regularizer", name) fo
 def test_a_planted_fault_is_found_by_exactly_its_check(kind, name):
     target, expected = {"loss": faults.LOSSES, "regularizer": faults.REGULARIZERS}[kind][name]
     results = verdicts(target, kind)
-    found = {check for check, result in results.items() if result.verdict is contract.Verdict.FAIL}
+    found = {check for check, result in results.items() if result.verdict is checks.Verdict.FAIL}
     assert found == expected, [str(results[check]) for check in found ^ expected]
     assert all(results[check].seen and results[check].advice for check in found)
 
@@ -69,7 +69,7 @@ def test_a_planted_fault_is_found_by_exactly_its_check(kind, name):
 def test_every_check_has_a_planted_fault(kind):
     planted = {"loss": faults.LOSSES, "regularizer": faults.REGULARIZERS}[kind]
     # A model that does not load needs an installed package: see the test of a package below.
-    assert set().union(*(checks for _, checks in planted.values())) == set(contract.CHECKS[kind]) - {"saved_model"}
+    assert set().union(*(checks for _, checks in planted.values())) == set(checks.CHECKS[kind]) - {"saved_model"}
 
 
 # What is right is left alone.
@@ -171,8 +171,8 @@ def test_no_false_alarm_on_a_sound_loss(target):
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_the_data_that_a_loss_takes_is_found_by_trying(target, words):
-    with contract._registered(target, "loss") as (kind, name, in_process):
-        assert words in contract.Subject(kind, name, {}, None, in_process).domain.words
+    with checks._registered(target, "loss") as (kind, name, in_process):
+        assert words in checks.Subject(kind, name, {}, None, in_process).domain.words
 
 
 class Power(keras.regularizers.Regularizer):
@@ -209,14 +209,14 @@ def test_a_python_branch_on_a_parameter_is_a_skip_and_no_fault():
         return faults.squared(y_true, y_pred) * (gamma if gamma > 0 else 0.0)
 
     result = verdicts(branching)["tensor_parameters"]
-    assert result.verdict is contract.Verdict.SKIP
+    assert result.verdict is checks.Verdict.SKIP
     assert "one model at a time" in result.seen
 
 
 def test_a_declared_scalar_skips_sample_weights_and_says_why():
     results = verdicts(declared_scalar)
     assert "declared" in results["per_sample"].seen
-    assert results["sample_weights"].verdict is contract.Verdict.SKIP
+    assert results["sample_weights"].verdict is checks.Verdict.SKIP
     assert "one scalar for the batch" in results["sample_weights"].seen
 
 
@@ -239,7 +239,7 @@ def test_a_plugin_may_name_its_data():
 
     vars(negative_log_likelihood)["lossreg_domain"] = draw
     results = verdicts(negative_log_likelihood)
-    assert [str(result) for result in results.values() if result.verdict is contract.Verdict.FAIL] == []
+    assert [str(result) for result in results.values() if result.verdict is checks.Verdict.FAIL] == []
     assert "the plugin's own data (named by the plugin" in results["data"].seen
     assert "ideal prediction is not known" in results["minimum"].seen
 
@@ -251,7 +251,7 @@ def test_an_unknown_kind_of_data_is_reported_once():
     vars(lost)["lossreg_domain"] = "categroical"
     results = verdicts(lost)
     assert "categroical" in results["data"].seen
-    assert {result.verdict for name, result in results.items() if name != "data"} == {contract.Verdict.SKIP}
+    assert {result.verdict for name, result in results.items() if name != "data"} == {checks.Verdict.SKIP}
 
 
 def test_a_subclass_of_a_keras_class_is_not_excused():
@@ -264,7 +264,7 @@ def test_a_subclass_of_a_keras_class_is_not_excused():
 
 def test_random_generators_are_left_as_they_were():
     np.random.seed(5)  # noqa: NPY002
-    contract.check("mse")
+    checks.check("mse")
     np.testing.assert_array_equal(np.random.random(3), np.random.RandomState(5).random_sample(3))  # noqa: NPY002
 
 
@@ -274,14 +274,14 @@ def test_random_generators_are_left_as_they_were():
 def test_three_lines_give_one_test_per_check(pytester):
     pytester.makepyfile(
         """
-        from registry import contract
-        @contract.parametrize("mix", r=0.8, skip={"minimum": "told so", "saved_model": "slow"})
+        from lossreg import checks
+        @checks.parametrize("mix", r=0.8, skip={"minimum": "told so", "saved_model": "slow"})
         def test_mix(check):
             check()
         """
     )
     result = pytester.runpytest_inprocess("-v", "-rs", "-p", "no:cacheprovider")
-    names = contract.CHECKS["loss"]
+    names = checks.CHECKS["loss"]
     result.assert_outcomes(passed=len(names) - 2, skipped=2)
     result.stdout.fnmatch_lines(["*test_mix?mix(r=0.8)-per_sample? PASSED*", "*told so*"])
 
@@ -290,10 +290,10 @@ def test_a_fault_fails_the_test_with_what_was_seen_and_what_to_do(pytester):
     pytester.makepyfile(
         """
         from keras import ops
-        from registry import contract
+        from lossreg import checks
         def flipped(y_true, y_pred):
             return -ops.mean(ops.square(y_true - y_pred), axis=-1)
-        @contract.parametrize(flipped, "l2custom")
+        @checks.parametrize(flipped, "l2custom")
         def test_both(check):
             check()
         """
@@ -304,13 +304,13 @@ def test_a_fault_fails_the_test_with_what_was_seen_and_what_to_do(pytester):
 
 
 def test_a_check_that_does_not_exist_cannot_be_skipped():
-    with pytest.raises(registry.ParameterError, match="Did you mean 'gradient'"):
-        contract.parametrize("mix", skip={"gradeint": "typo"})
+    with pytest.raises(lossreg.ParameterError, match="Did you mean 'gradient'"):
+        checks.parametrize("mix", skip={"gradeint": "typo"})
 
 
 def test_collecting_imports_neither_tensorflow_nor_keras():
-    code = "import sys; from registry import contract; contract.parametrize('mix', 'l2custom', r=0.8)"
-    code += "; sys.exit(bool({'tensorflow', 'keras', 'plugins.losses'} & set(sys.modules)))"
+    code = "import sys; from lossreg import checks; checks.parametrize('mix', 'l2custom', r=0.8)"
+    code += "; sys.exit(bool({'tensorflow', 'keras', 'lossreg_plugins.losses'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
@@ -321,15 +321,15 @@ def test_check_prints_a_table_and_returns_0(capsys):
     assert main(["check", "mix", "r=0.8"]) == 0
     out = capsys.readouterr().out
     assert "loss mix(r=0.8)" in out
-    assert all(re.search(rf"^ *{name} +(pass|skip) ", out, re.MULTILINE) for name in contract.CHECKS["loss"])
+    assert all(re.search(rf"^ *{name} +(pass|skip) ", out, re.MULTILINE) for name in checks.CHECKS["loss"])
 
 
 def test_check_returns_1_on_a_fault_and_says_what_to_do(capsys):
-    registry.losses.register("faulty")(faults.flipped_squared)
+    lossreg.losses.register("faulty")(faults.flipped_squared)
     try:
         assert main(["check", "faulty", "--json"]) == 1
     finally:
-        registry.losses.unregister("faulty")
+        lossreg.losses.unregister("faulty")
     results = {result["check"]: result for result in json.loads(capsys.readouterr().out)}
     assert results["minimum"]["verdict"] == "fail"
     assert "sign" in results["minimum"]["advice"]
@@ -357,47 +357,47 @@ def test_a_usage_error_returns_2_and_one_short_message(arguments, message, capsy
 
 
 def test_a_name_of_both_kinds_needs_the_kind(capsys):
-    registry.regularizers.register("mse")(Power)
+    lossreg.regularizers.register("mse")(Power)
     try:
         assert main(["check", "mse"]) == 2
         assert "a loss and a regularizer" in capsys.readouterr().err
         assert main(["check", "mse", "--kind", "regularizer"]) == 0
     finally:
-        registry.regularizers.unregister("mse")
+        lossreg.regularizers.unregister("mse")
 
 
 def test_a_required_parameter_is_asked_for_by_name_and_tried_by_all(capsys, monkeypatch):
     def weighted(y_true, y_pred, factor):
         return factor * faults.squared(y_true, y_pred)
 
-    registry.losses.register("weighted_error")(weighted)
-    monkeypatch.setattr(registry.losses, "names", lambda: ["weighted_error"])
+    lossreg.losses.register("weighted_error")(weighted)
+    monkeypatch.setattr(lossreg.losses, "names", lambda: ["weighted_error"])
     try:
         assert main(["check", "weighted_error"]) == 2
         assert "needs a value for 'factor'" in capsys.readouterr().err
-        results = list(contract.check_all(kind="loss"))
+        results = list(checks.check_all(kind="loss"))
     finally:
-        registry.losses.unregister("weighted_error")
+        lossreg.losses.unregister("weighted_error")
     assert {result.plugin for result in results} == {"weighted_error(factor=0.5)"}
 
 
 def test_check_all_prints_the_counts_of_each_and_every_fault_in_full(capsys, monkeypatch):
-    registry.losses.register("faulty")(faults.flipped_squared)
-    monkeypatch.setattr(registry.losses, "names", lambda: ["faulty", "mix"])
-    monkeypatch.setattr(registry.regularizers, "names", lambda: ["l2custom"])
+    lossreg.losses.register("faulty")(faults.flipped_squared)
+    monkeypatch.setattr(lossreg.losses, "names", lambda: ["faulty", "mix"])
+    monkeypatch.setattr(lossreg.regularizers, "names", lambda: ["l2custom"])
     try:
         assert main(["check", "--all"]) == 1
     finally:
-        registry.losses.unregister("faulty")
+        lossreg.losses.unregister("faulty")
     out = capsys.readouterr().out
-    assert re.search(rf"loss +mix +{len(contract.CHECKS['loss'])} +0 +0", out)
-    assert re.search(rf"regularizer +l2custom +{len(contract.CHECKS['regularizer'])} +0 +0", out)
+    assert re.search(rf"loss +mix +{len(checks.CHECKS['loss'])} +0 +0", out)
+    assert re.search(rf"regularizer +l2custom +{len(checks.CHECKS['regularizer'])} +0 +0", out)
     assert re.search(r"minimum +fail .*flipped sign", out)
 
 
 FIRST_PARTY = [
     (kind, plugin.name)
-    for kind, registry_ in (("loss", registry.losses), ("regularizer", registry.regularizers))
+    for kind, registry_ in (("loss", lossreg.losses), ("regularizer", lossreg.regularizers))
     for plugin in registry_.plugins()
     if plugin.target.startswith("plugins.") and not any(p.required for p in registry_.describe(plugin.name).parameters)
 ]
@@ -433,21 +433,21 @@ def package(tmp_path, monkeypatch):
         "[lossreg.regularizers]\ncubic = strangers:cubic\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    registries = (registry.losses, registry.regularizers)
+    registries = (lossreg.losses, lossreg.regularizers)
     for registry_ in registries:
         registry_.__dict__.pop("_installed", None)
-    contract.fresh.stop()
+    checks.fresh.stop()
     yield
     for registry_ in registries:
         registry_.__dict__.pop("_installed", None)
-    contract.fresh.stop()
+    checks.fresh.stop()
 
 
 def test_saved_models_of_an_installed_package_are_loaded_in_a_fresh_process(package):
     assert failed("absolute", "loss", scale=3.0) == {}
     assert failed("cubic", "regularizer") == {}
     result = verdicts("absolute")["saved_model"]
-    assert result.verdict is contract.Verdict.PASS
+    assert result.verdict is checks.Verdict.PASS
     assert set(failed("another_elsewhere")) == {"saved_model"}
 
 
@@ -456,11 +456,11 @@ def test_saved_models_of_an_installed_package_are_loaded_in_a_fresh_process(pack
 
 def test_the_page_states_what_is_checked_and_the_counts():
     page = (ROOT / "docs" / "contract.md").read_text()
-    for kind, checks in contract.CHECKS.items():
+    for kind, held in checks.CHECKS.items():
         section = page.split(f"## A {kind}")[1].split("\n## ")[0]
-        assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(checks)
+        assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(held)
     assert re.findall(r"^\| `(\w+)` \|", page.split("## Which data")[1].split("\n## ")[0], re.MULTILINE) == list(
-        contract.DOMAINS
+        checks.DOMAINS
     )
     assert f"| classes of `keras.losses` | {len(KERAS_LOSSES)} | 0 |" in page
     assert f"| classes of `keras.regularizers` | {len(KERAS_REGULARIZERS)} | 0 |" in page

@@ -14,11 +14,11 @@ from hydra import compose, initialize_config_dir
 from matplotlib.image import imread
 from omegaconf import OmegaConf
 
-import registry
+import lossreg
 from docs.make_catalogue import IMAGES, NOT_DRAWN, describe, draw, page, values
+from lossreg.training.config import read_config
 from tests.conftest import ROOT
 from tests.test_config_groups import composed
-from trainer.config import read_config
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
@@ -41,7 +41,7 @@ class TestTheCatalogue:
         assert written == page()
 
     def test_every_first_party_plugin_has_a_formula(self) -> None:
-        for kind in (registry.losses, registry.regularizers, registry.schedules, registry.variables):
+        for kind in (lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.variables):
             for description in describe(kind, "lossreg"):
                 assert "\nFormula: " in description.docstring, description.name
 
@@ -62,7 +62,7 @@ class TestTheCatalogue:
 
     def test_every_loss_is_drawn_or_it_says_why_not(self) -> None:
         titles = [axes.get_title().replace("\n", "") for axes in draw("lossreg").axes]
-        names = {description.name for description in describe(registry.losses, "lossreg")}
+        names = {description.name for description in describe(lossreg.losses, "lossreg")}
         assert set(titles) == names - set(NOT_DRAWN)
 
     def test_the_pictures_are_there_and_small(self) -> None:
@@ -93,16 +93,16 @@ def test_the_code_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_schedule_and_the_variable_of_the_page_work() -> None:
     page: dict[str, Any] = {"__name__": "a page", "np": np}
     exec(blocks(DOCS / "changing.md", "python")[-1], page)
-    for kind, name in ((registry.schedules, "staircase"), (registry.variables, "Softplus")):
+    for kind, name in ((lossreg.schedules, "staircase"), (lossreg.variables, "Softplus")):
         kind.register(name)(page[name])
     try:
-        loss = registry.losses.create("mix", r={"name": "staircase", "height": 0.25, "length": 2})
-        penalty = registry.regularizers.create("l2custom", r={"name": "Softplus", "initial": 0.5})
+        loss = lossreg.losses.create("mix", r={"name": "staircase", "height": 0.25, "length": 2})
+        penalty = lossreg.regularizers.create("l2custom", r={"name": "Softplus", "initial": 0.5})
         loss.follow(5)
         assert (loss.r, penalty.r) == (0.5, pytest.approx(0.5))
     finally:
-        registry.schedules.unregister("staircase")
-        registry.variables.unregister("Softplus")
+        lossreg.schedules.unregister("staircase")
+        lossreg.variables.unregister("Softplus")
 
 
 COMMANDS = [
@@ -124,8 +124,8 @@ def test_a_command_of_the_documentation_composes(line: str) -> None:
         first = value.partition("(")[2].partition(",")[0] if value.startswith("range(") else value
         overrides += [f"{key}={first if first.startswith('{') else first.partition(',')[0]}"] if value else []
     cfg = composed(*(override for override in overrides if not override.startswith("hydra")))
-    registry.losses.check(cfg.loss, key="loss")
-    registry.regularizers.check(cfg.reg, key="reg")
+    lossreg.losses.check(cfg.loss, key="loss")
+    lossreg.regularizers.check(cfg.reg, key="reg")
     read_config(cfg)
 
 
@@ -135,11 +135,11 @@ def test_the_ways_to_write_a_loss_agree() -> None:
     exec(code, made)
     y, p = np.array([[0.0], [1.0]], np.float32), np.array([[0.5], [0.75]], np.float32)
     for name in ("scaled", "power", "Scaled"):
-        registry.losses.register(name)(made[name])
+        lossreg.losses.register(name)(made[name])
         try:
-            assert float(registry.losses.create(name)(y, p)) == pytest.approx((0.25 + 0.0625) / 2)
+            assert float(lossreg.losses.create(name)(y, p)) == pytest.approx((0.25 + 0.0625) / 2)
         finally:
-            registry.losses.unregister(name)
+            lossreg.losses.unregister(name)
 
 
 def test_the_lines_of_metadata_are_those_of_the_sample() -> None:

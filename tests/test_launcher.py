@@ -22,8 +22,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from omegaconf import DictConfig, OmegaConf
 
-import sweeps
-from sweeps import Batch, CannotBatch, Outcome, launch
+from lossreg import sweeps
+from lossreg.sweeps import Batch, CannotBatch, Outcome, launch
 from tests.sweep_app import app
 from tests.test_compose import anatomy
 from tests.test_results import rows

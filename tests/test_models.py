@@ -1,4 +1,4 @@
-"""Saved models load again by `registry.load_model`, and a file that names anything strange does not."""
+"""Saved models load again by `lossreg.load_model`, and a file that names anything strange does not."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import keras
 import numpy as np
 import pytest
 
-import registry
-from registry import ModelFileError, ParameterError, Registry, UnknownNameError
-from registry.import_hook import after_import
+import lossreg
+from lossreg import ModelFileError, ParameterError, Registry, UnknownNameError
+from lossreg._import_hook import after_import
 from tests.conftest import ROOT
 
 X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
@@ -62,11 +62,11 @@ PAIRS: list[tuple[str, dict[str, Any], str, dict[str, Any]]] = [
 
 LOAD = """
 import json, sys
-import registry
+import lossreg
 assert "keras" not in sys.modules
 import keras
 from tests.test_models import state
-loaders = {"keras": keras.models.load_model, "registry": registry.load_model}
+loaders = {"keras": keras.models.load_model, "lossreg": lossreg.load_model}
 print(json.dumps({name: [state(load(path)) for path in sys.argv[1:]] for name, load in loaders.items()}))
 """
 
@@ -78,8 +78,8 @@ def states(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     found: dict[str, list[list[Any]]] = {"saved": []}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(packages))
-        losses = Registry("lossreg.losses", registry.losses.kind)
-        regularizers = Registry("lossreg.regularizers", registry.regularizers.kind)
+        losses = Registry("lossreg.losses", lossreg.losses.kind)
+        regularizers = Registry("lossreg.regularizers", lossreg.regularizers.kind)
         for number, (loss, params, penalty, penalty_params) in enumerate(PAIRS):
             model = compiled(losses.create(loss, **params), regularizers.create(penalty, **penalty_params))
             model.save(folder / f"{number}.keras")
@@ -91,7 +91,7 @@ def states(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return found | json.loads(process.stdout)
 
 
-@pytest.mark.parametrize("loader", ["registry", "keras"])
+@pytest.mark.parametrize("loader", ["lossreg", "keras"])
 @pytest.mark.parametrize("number", range(len(PAIRS)), ids=[pair[0] for pair in PAIRS])
 def test_a_model_loads_as_it_was_saved(states: dict[str, Any], loader: str, number: int) -> None:
     saved, loaded = states["saved"][number], states[loader][number]
@@ -106,15 +106,15 @@ def test_a_functional_model_with_two_losses_a_schedule_and_a_tensor_loads(tmp_pa
     model = keras.Model(inputs, outputs)
     weight = keras.Variable(0.3)
     losses = {
-        "a": registry.losses.create("general_robust", alpha=weight),
-        "b": registry.losses.create("quantile", tau=0.1),
+        "a": lossreg.losses.create("general_robust", alpha=weight),
+        "b": lossreg.losses.create("quantile", tau=0.1),
     }
     rate = keras.optimizers.schedules.CosineDecay(0.1, 100)
-    model.compile(keras.optimizers.SGD(rate), loss=losses, metrics={"b": ["mae", registry.losses.create("mse")]})
+    model.compile(keras.optimizers.SGD(rate), loss=losses, metrics={"b": ["mae", lossreg.losses.create("mse")]})
     data = {"a": Y, "b": Y}
     model.train_on_batch(X, data)
     model.save(tmp_path / "model.keras")
-    loaded = registry.load_model(tmp_path / "model.keras")
+    loaded = lossreg.load_model(tmp_path / "model.keras")
     assert loaded.loss["a"].alpha == float(weight)
     assert loaded.test_on_batch(X, data) == pytest.approx(model.test_on_batch(X, data), rel=1e-6)
 
@@ -122,7 +122,7 @@ def test_a_functional_model_with_two_losses_a_schedule_and_a_tensor_loads(tmp_pa
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("original") / "model.keras"
-    compiled(registry.losses.create("mix", r=0.8), registry.regularizers.create("l2custom", r=0.1)).save(path)
+    compiled(lossreg.losses.create("mix", r=0.8), lossreg.regularizers.create("l2custom", r=0.1)).save(path)
     return path.read_bytes()
 
 
@@ -189,9 +189,9 @@ STRANGE: dict[str, Callable[[dict[str, Any]], object]] = {
     ),
     "a function of Keras as a class": change_loss(**node("keras.utils", "get_file", {"origin": "x"}, None)),
     "a module that sounds like Keras": change_loss(**node("keras_evil.losses", "Loss", {}, None)),
-    "a plugin's module": change_loss(**node("plugins.losses", "function", "mix", "mix")),
+    "a plugin's module": change_loss(**node("lossreg_plugins.losses", "function", "mix", "mix")),
     "a module as a plugin": change_plugin(plugin="os.system"),
-    "a target as a plugin": change_plugin(plugin="lossreg/plugins.losses:mix"),
+    "a target as a plugin": change_plugin(plugin="lossreg/lossreg_plugins.losses:mix"),
     "a path as a plugin": change_plugin(plugin="../mix"),
     "no plugin": change_plugin(plugin=["mix"]),
     "an unknown string": lambda config: config["compile_config"].update(loss="os.system"),
@@ -217,7 +217,7 @@ def test_a_file_that_names_anything_strange_is_refused(
     monkeypatch.setitem(custom, "Custom>planted", lambda x: made.append("a function"))
     monkeypatch.setattr("os.system", lambda command: made.append(command))
     with pytest.raises((ModelFileError, UnknownNameError)) as error:
-        registry.load_model(edit(saved, change))
+        lossreg.load_model(edit(saved, change))
     assert str(error.value).startswith(str(saved))
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < len(str(saved)) + 400
@@ -227,38 +227,38 @@ def test_a_file_that_names_anything_strange_is_refused(
 def test_a_refusal_says_what_and_where(saved: Path) -> None:
     edit(saved, change_loss(**node("os", "function", "system", "system")))
     with pytest.raises(ModelFileError, match=r"model\.keras: refused, since compile_config\.loss is 'os\.system'"):
-        registry.load_model(saved)
+        lossreg.load_model(saved)
 
 
 def test_a_package_that_is_not_installed_is_named(saved: Path) -> None:
     edit(saved, change_plugin(plugin="shop-window/mix", version="3.1"))
     expected = r"the loss 'mix' comes from package shop-window 3\.1, which is not installed"
     with pytest.raises(UnknownNameError, match=expected):
-        registry.load_model(saved)
+        lossreg.load_model(saved)
     with pytest.raises(UnknownNameError, match=expected.replace("the", "The", 1)):
         keras.models.load_model(saved)
 
 
 def test_a_package_of_a_term_that_is_not_installed_is_named(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
-    compiled(registry.losses.create("weighted", terms={"a": {"name": "mix", "r": 0.8}})).save(path)
+    compiled(lossreg.losses.create("weighted", terms={"a": {"name": "mix", "r": 0.8}})).save(path)
     edit(path, lambda config: loss_node(config)["config"]["parameters"]["terms"]["a"].update(name="shop-window/mix"))
     with pytest.raises(
         UnknownNameError, match=r"the loss 'mix' comes from package shop-window, which is not installed"
     ):
-        registry.load_model(path)
+        lossreg.load_model(path)
 
 
 def test_a_plugin_that_its_package_no_longer_has_is_named(saved: Path) -> None:
     edit(saved, change_plugin(plugin="lossreg/mixed", version="0.0.1"))
     with pytest.raises(UnknownNameError, match=r"package lossreg 0\.0\.1, but lossreg .* has no such loss"):
-        registry.load_model(saved)
+        lossreg.load_model(saved)
 
 
 def test_a_parameter_that_the_installed_version_does_not_take_is_named(saved: Path) -> None:
     edit(saved, change_plugin(parameters={"ratio": 0.8}, version="0.0.1"))
     with pytest.raises(ParameterError, match=r"saved with lossreg 0\.0\.1\. .* has no parameter 'ratio'"):
-        registry.load_model(saved)
+        lossreg.load_model(saved)
 
 
 def test_what_was_registered_in_process_loads_once_it_is_registered_again(tmp_path: Path) -> None:
@@ -266,20 +266,18 @@ def test_what_was_registered_in_process_loads_once_it_is_registered_again(tmp_pa
         return keras.ops.mean(scale * keras.ops.abs(y_true - y_pred), axis=-1)
 
     path = tmp_path / "model.keras"
-    registry.losses.register("absolute")(absolute)
+    lossreg.losses.register("absolute")(absolute)
     try:
-        compiled(registry.losses.create("absolute", scale=2)).save(path)
-        assert repr(registry.load_model(path).loss) == "<loss absolute(scale=2.0)>"
+        compiled(lossreg.losses.create("absolute", scale=2)).save(path)
+        assert repr(lossreg.load_model(path).loss) == "<loss absolute(scale=2.0)>"
     finally:
-        registry.losses.unregister("absolute")
-    with pytest.raises(
-        UnknownNameError, match=r"registered in the process .* registry\.losses\.register\('absolute'\)"
-    ):
-        registry.load_model(path)
+        lossreg.losses.unregister("absolute")
+    with pytest.raises(UnknownNameError, match=r"registered in the process .* lossreg\.losses\.register\('absolute'\)"):
+        lossreg.load_model(path)
 
 
 def test_a_file_that_is_no_model_is_an_error_that_says_what_to_do(saved: Path, tmp_path: Path) -> None:
-    model = registry.load_model(saved)
+    model = lossreg.load_model(saved)
     model.save_weights(tmp_path / "model.weights.h5")
     (tmp_path / "model.h5").write_bytes((tmp_path / "model.weights.h5").read_bytes())
     (tmp_path / "text.keras").write_text("not a zip file")
@@ -298,7 +296,7 @@ def test_a_file_that_is_no_model_is_an_error_that_says_what_to_do(saved: Path, t
     }
     for name, message in expected.items():
         with pytest.raises(ModelFileError, match=message):
-            registry.load_model(tmp_path / name)
+            lossreg.load_model(tmp_path / name)
 
 
 class TestAfterImport:

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-import registry
-from registry import BrokenPluginError, ParameterError, Registry, ShapeError
+import lossreg
+from lossreg import BrokenPluginError, ParameterError, Registry, ShapeError
 
 Y = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
 P = np.array([[0.1], [0.7], [0.4], [0.5]], np.float32)
@@ -39,8 +39,8 @@ def test_every_kind_of_regularizer_becomes_a_keras_regularizer(regularizers: Reg
 
 
 def test_keras_trains_with_them_and_logs_their_names() -> None:
-    loss = registry.losses.create("mix", r=0.8)
-    regularizer = registry.regularizers.create("l2custom", r=0.5)
+    loss = lossreg.losses.create("mix", r=0.8)
+    regularizer = lossreg.regularizers.create("l2custom", r=0.5)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "sigmoid", kernel_regularizer=regularizer)])
     model.compile("sgd", loss=loss, metrics=[loss])
     history = model.fit(P, Y, verbose=0).history
@@ -50,21 +50,21 @@ def test_keras_trains_with_them_and_logs_their_names() -> None:
 
 
 def test_the_repr_says_what_it_is(losses: Registry) -> None:
-    assert repr(registry.losses.create("mix", r=0.8)) == "<loss lossreg/mix(r=0.8)>"
-    assert repr(registry.regularizers.create("l2custom")) == "<regularizer lossreg/l2custom()>"
+    assert repr(lossreg.losses.create("mix", r=0.8)) == "<loss lossreg/mix(r=0.8)>"
+    assert repr(lossreg.regularizers.create("l2custom")) == "<regularizer lossreg/l2custom()>"
     assert repr(losses.create("pack-a/twin")) == "<loss pack-a/twin()>"
     assert losses.create("pack-a/twin").name == "twin"
 
 
 def test_build_takes_a_config_node() -> None:
-    loss = registry.losses.build({"name": "mix", "r": 1})
+    loss = lossreg.losses.build({"name": "mix", "r": 1})
     bce = -np.mean(Y * np.log(P + 1e-6) + (1 - Y) * np.log(1 - P + 1e-6))
     assert float(loss(Y, P)) == pytest.approx(bce, rel=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 1)])
 def test_targets_without_a_trailing_axis_do_not_broadcast(shape: tuple[int, ...]) -> None:
-    loss = registry.losses.create("mse")
+    loss = lossreg.losses.create("mse")
     assert float(loss(Y.reshape(shape), P)) == pytest.approx(np.mean((Y - P) ** 2), rel=1e-6)
 
 
@@ -103,12 +103,12 @@ def test_a_broken_plugin_names_its_package(losses: Registry, name: str) -> None:
 
 
 def test_a_factory_that_returns_no_function_is_an_error() -> None:
-    registry.losses.register("returns_three")(lambda r=3.0: r)
+    lossreg.losses.register("returns_three")(lambda r=3.0: r)
     try:
         with pytest.raises(BrokenPluginError, match="returned a float, not a function"):
-            registry.losses.create("returns_three")
+            lossreg.losses.create("returns_three")
     finally:
-        registry.losses.unregister("returns_three")
+        lossreg.losses.unregister("returns_three")
 
 
 def test_a_missing_parameter_is_an_error_before_anything_is_called(losses: Registry) -> None:
@@ -118,14 +118,14 @@ def test_a_missing_parameter_is_an_error_before_anything_is_called(losses: Regis
 
 @pytest.mark.parametrize("r", [0.8, 1])
 def test_the_config_makes_an_equal_object(r: float) -> None:
-    loss = registry.losses.create("mix", r=r)
+    loss = lossreg.losses.create("mix", r=r)
     again = type(loss).from_config(loss.get_config())
     assert repr(again) == repr(loss)
     assert float(again(Y, P)) == float(loss(Y, P))
-    regularizer = registry.regularizers.create("l2custom", r=r)
+    regularizer = lossreg.regularizers.create("l2custom", r=r)
     assert repr(type(regularizer).from_config(regularizer.get_config())) == repr(regularizer)
 
 
 def test_tensors_are_taken_for_numbers() -> None:
-    loss = registry.losses.create("mix", r=keras.ops.convert_to_tensor(0.8))
-    assert float(loss(Y, P)) == pytest.approx(float(registry.losses.create("mix", r=0.8)(Y, P)), rel=1e-6)
+    loss = lossreg.losses.create("mix", r=keras.ops.convert_to_tensor(0.8))
+    assert float(loss(Y, P)) == pytest.approx(float(lossreg.losses.create("mix", r=0.8)(Y, P)), rel=1e-6)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import registry
+import lossreg
 
 Case = tuple[Callable[..., Any], dict[str, Any]]
 
@@ -178,11 +178,11 @@ WEIGHTS = {1: RANDOM.normal(size=5), 2: RANDOM.normal(size=(5, 3)), 4: RANDOM.no
 
 
 def loss(reference):
-    return registry.losses.get(reference.__name__)
+    return lossreg.losses.get(reference.__name__)
 
 
 def regularizer(reference):
-    return registry.regularizers.get(reference.__name__)
+    return lossreg.regularizers.get(reference.__name__)
 
 
 def value_and_gradient(function, x):
@@ -243,12 +243,12 @@ LOG_GUARD = -np.log(GUARD)
 )
 def test_certainty_costs_nothing_when_right_and_what_the_guard_allows_when_wrong(name, params, wrong):
     y, p = tf.constant([[0.0], [1.0], [0.0], [1.0]], "float64"), tf.constant([[0.0], [1.0], [1.0], [0.0]], "float64")
-    value = registry.losses.get(name)(y, p, **params)
+    value = lossreg.losses.get(name)(y, p, **params)
     np.testing.assert_allclose(value, [0, 0, wrong, wrong], rtol=1e-6, atol=2e-6)
 
 
 def test_a_wrong_certain_negative_costs_what_the_clip_of_the_asymmetric_loss_leaves():
-    value = registry.losses.get("asymmetric")(tf.zeros((1, 1), "float64"), tf.ones((1, 1), "float64"))
+    value = lossreg.losses.get("asymmetric")(tf.zeros((1, 1), "float64"), tf.ones((1, 1), "float64"))
     np.testing.assert_allclose(value, [0.95**4 * -np.log(0.05)], rtol=1e-5)
 
 
@@ -261,13 +261,13 @@ def test_soft_targets_interpolate_between_hard_ones(y):
         ("bce", bce),
     ]:
         expected = y * hard(np.ones((1, 1)), p) + (1 - y) * hard(np.zeros((1, 1)), p)
-        value = registry.losses.get(name)(tf.constant([[y]], "float64"), tf.constant(p))
+        value = lossreg.losses.get(name)(tf.constant([[y]], "float64"), tf.constant(p))
         np.testing.assert_allclose(value, expected[0], rtol=1e-5)
     # These two are not linear in the target.
-    value = registry.losses.get("poly_crossentropy")(tf.constant([[y]], "float64"), tf.constant(p))
+    value = lossreg.losses.get("poly_crossentropy")(tf.constant([[y]], "float64"), tf.constant(p))
     target = y * 0.3 + (1 - y) * 0.7
     np.testing.assert_allclose(value, (crossentropy(y, p) + 2 * (1 - target))[0], rtol=1e-5)
-    value = registry.losses.get("symmetric_crossentropy")(tf.constant([[y]], "float64"), tf.constant(p))
+    value = lossreg.losses.get("symmetric_crossentropy")(tf.constant([[y]], "float64"), tf.constant(p))
     np.testing.assert_allclose(value, (0.1 * crossentropy(y, p) + crossentropy(p, y))[0], rtol=1e-5)
 
 
@@ -282,11 +282,11 @@ def test_a_regularizer_is_its_formula_at_any_rank(reference, params, rank):
 def test_weights_of_rank_1_are_one_vector_or_groups_of_one():
     bias = tf.constant([3.0, -4.0])
     for name, expected in [("spectral_norm", 5), ("nuclear_norm", 5), ("group_lasso", 7)]:
-        np.testing.assert_allclose(registry.regularizers.create(name, factor=1.0)(bias), expected, rtol=1e-6)
+        np.testing.assert_allclose(lossreg.regularizers.create(name, factor=1.0)(bias), expected, rtol=1e-6)
 
 
 def test_hoyer_square_ignores_the_scale_of_the_weights():
-    create = registry.regularizers.create("hoyer_square", factor=1.0)
+    create = lossreg.regularizers.create("hoyer_square", factor=1.0)
     w = WEIGHTS[2].astype("float32")
     for scale in (1e-30, 1.0, 1e30):
         np.testing.assert_allclose(create(tf.constant(scale * w, "float32")), hoyer_square(w, 1.0), rtol=1e-5)
@@ -294,7 +294,7 @@ def test_hoyer_square_ignores_the_scale_of_the_weights():
 
 def test_defaults_are_those_of_the_reference():
     for reference in {case[0] for case in [*OF_PROBABILITIES, *OF_RESIDUALS, *REGULARIZERS]}:
-        kind = registry.regularizers if reference.__name__ in registry.regularizers else registry.losses
+        kind = lossreg.regularizers if reference.__name__ in lossreg.regularizers else lossreg.losses
         parameters = inspect.signature(reference).parameters.values()
         expected = {p.name: p.default for p in parameters if p.default is not p.empty}
         found = {p.name: p.default for p in kind.describe(reference.__name__).parameters}
@@ -323,7 +323,7 @@ def test_the_gradient_of_a_regularizer_is_that_of_finite_differences(reference, 
 
 @pytest.mark.parametrize("alpha", [1.5, 0.0, 1e-5, -3.0])
 def test_the_shape_of_the_general_robust_loss_can_be_learned(alpha):
-    function = registry.losses.get("general_robust")
+    function = lossreg.losses.get("general_robust")
     _, gradient = value_and_gradient(lambda alpha: function(tf.constant(Y), P, alpha), tf.constant(alpha, "float64"))
     expected = finite_differences(lambda alpha: general_robust(Y, P, alpha).mean(axis=-1), np.array(alpha), 1e-4)
     np.testing.assert_allclose(gradient, expected, rtol=1e-5)
@@ -385,7 +385,7 @@ def test_weights_of_zero_cost_nothing_and_are_left_alone(reference, params):
 
 def test_a_group_of_zeros_is_left_alone_among_others():
     w = tf.constant([[3.0, 0.0], [4.0, 0.0]])
-    _, gradient = value_and_gradient(registry.regularizers.create("group_lasso", factor=1.0), w)
+    _, gradient = value_and_gradient(lossreg.regularizers.create("group_lasso", factor=1.0), w)
     np.testing.assert_allclose(gradient, np.sqrt(2) * np.array([[0.6, 0], [0.8, 0]]), rtol=1e-6)
 
 
@@ -394,14 +394,14 @@ def test_the_nuclear_norm_of_a_deficient_kernel_has_the_gradient_of_its_rank():
     w = tf.constant(2 * np.outer(left, right), "float32")
     for jit_compile in (None, True):
         run = tf.function(value_and_gradient, jit_compile=jit_compile)
-        value, gradient = run(registry.regularizers.get("nuclear_norm"), w)
+        value, gradient = run(lossreg.regularizers.get("nuclear_norm"), w)
         np.testing.assert_allclose(value, 0.02, rtol=1e-5)
         np.testing.assert_allclose(gradient, 0.01 * np.outer(left, right), atol=1e-6)
 
 
 @pytest.mark.parametrize(("name", "norm"), [("nuclear_norm", np.sqrt(3)), ("spectral_norm", 1)])
 def test_equal_singular_values_have_a_finite_subgradient(name, norm):
-    _, gradient = value_and_gradient(registry.regularizers.create(name, factor=1.0), tf.eye(3))
+    _, gradient = value_and_gradient(lossreg.regularizers.create(name, factor=1.0), tf.eye(3))
     np.testing.assert_allclose(np.linalg.norm(gradient), norm, rtol=1e-5)
 
 
@@ -431,13 +431,13 @@ def full(kind, reference, params):
 def test_a_loss_is_the_same_in_eager_graph_and_xla_with_tensors_as_parameters(reference, params):
     y, p = (Y, P) if (reference, params) in OF_PROBABILITIES else (4 * Y, 9 * P - 3)
     y, p = tf.constant(y, "float32"), tf.constant(p, "float32")
-    params = full(registry.losses, reference, params)
+    params = full(lossreg.losses, reference, params)
     assert_same_everywhere(lambda p, **params: loss(reference)(y, p, **params), p, params)
 
 
 @default_regularizers
 def test_a_regularizer_is_the_same_in_eager_graph_and_xla_with_tensors_as_parameters(reference, params):
-    params = full(registry.regularizers, reference, params)
+    params = full(lossreg.regularizers, reference, params)
     assert_same_everywhere(regularizer(reference), tf.constant(WEIGHTS[2], "float32"), params)
 
 
@@ -464,7 +464,7 @@ def test_one_program_computes_a_loss_for_many_parameters(reference, params):
     y = tf.constant(Y, "float32")
     assert_vectorizes(
         lambda p, **params: loss(reference)(y, p, **params),
-        full(registry.losses, reference, params),
+        full(lossreg.losses, reference, params),
         lambda **params: reference(Y, P, **params).mean(axis=-1),
         tf.constant(P, "float32"),
     )
@@ -474,7 +474,7 @@ def test_one_program_computes_a_loss_for_many_parameters(reference, params):
 def test_one_program_computes_a_regularizer_for_many_parameters(reference, params):
     assert_vectorizes(
         regularizer(reference),
-        full(registry.regularizers, reference, params),
+        full(lossreg.regularizers, reference, params),
         lambda **params: reference(WEIGHTS[2], **params),
         tf.constant(WEIGHTS[2], "float32"),
     )
@@ -485,7 +485,7 @@ def test_one_program_computes_a_regularizer_for_many_parameters(reference, param
 
 @default_losses
 def test_a_loss_from_the_registry_weights_its_samples(reference, params):
-    created = registry.losses.create(reference.__name__, **params)
+    created = lossreg.losses.create(reference.__name__, **params)
     y, p, weights = Y.astype("float32"), P.astype("float32"), np.array([2, 0, 0.5, 1], "float32")
     per_sample = reference(Y, P, **params).mean(axis=-1)
     np.testing.assert_allclose(created(y, p, sample_weight=weights), np.mean(weights * per_sample), rtol=1e-5)
@@ -494,6 +494,6 @@ def test_a_loss_from_the_registry_weights_its_samples(reference, params):
 
 @of_weights
 def test_a_regularizer_from_the_registry_is_its_formula(reference, params):
-    created = registry.regularizers.create(reference.__name__, **params)
+    created = lossreg.regularizers.create(reference.__name__, **params)
     value = created(tf.constant(WEIGHTS[2], "float32"))
     np.testing.assert_allclose(value, reference(WEIGHTS[2], **params), rtol=1e-5)

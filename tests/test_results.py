@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.results import ResultsTable, Row
+from lossreg.sweeps.results import ResultsTable, Row
 
 ROOT = Path(__file__).parents[1]
 APP = ROOT / "tests" / "sweep_app" / "app.py"
@@ -100,7 +100,7 @@ def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
 def test_appends_from_several_processes_and_threads_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     program = (
-        "import sys; from sweeps.results import ResultsTable, Row\n"
+        "import sys; from lossreg.sweeps.results import ResultsTable, Row\n"
         "start = int(sys.argv[2])\n"
         "for job in range(start, start + 20):\n"
         "    ResultsTable(sys.argv[1], ['m']).append([Row(job, [f'k{job % 7}={job}'], metrics={'m': job})])\n"

@@ -124,8 +124,8 @@ def test_ctrl_c_says_how_to_go_on(start: Start, tmp_path: Path, launcher: str) -
 LATE = """
 import atexit, os, signal, time
 from pathlib import Path
-from sweeps import SweepResults, ending
-from sweeps.results import ResultsTable
+from lossreg.sweeps import SweepResults, ending
+from lossreg.sweeps.results import ResultsTable
 
 class Late(ending.Ending):
     def _listen(self, ear):

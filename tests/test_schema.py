@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from registry import REQUIRED, Parameter, ParameterError, Style
-from registry.schema import check_parameters, read_signature
-from registry.source import outline_of_object
+from lossreg import REQUIRED, Parameter, ParameterError, Style
+from lossreg._signature import check_parameters, read_signature
+from lossreg._source import outline_of_object
 
 LOSS = ("y_true", "y_pred")
 WEIGHTS = ("weights",)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from registry.source import outline_of_object, outline_of_source
+from lossreg._source import outline_of_object, outline_of_source
 
 TARGETS = [
-    "plugins.losses:mix",
-    "plugins.regularizers:l2custom",
+    "lossreg_plugins.losses:mix",
+    "lossreg_plugins.regularizers:l2custom",
     "keras.losses:Huber",
     "keras.losses:BinaryFocalCrossentropy",
     "keras.regularizers:L1L2",
@@ -37,7 +37,7 @@ def test_the_source_tells_what_importing_tells(target: str) -> None:
 
 def test_reading_imports_nothing() -> None:
     code = (
-        "import sys; from registry.source import outline_of_source as read; "
+        "import sys; from lossreg._source import outline_of_source as read; "
         f"assert all(read(target) for target in {TARGETS}); "
         "print([name for name in ('keras', 'tensorflow', 'plugins') if name in sys.modules])"
     )

@@ -26,30 +26,30 @@ LOGITS = np.array([[0.5, -0.1, 0.2], [1.0, 0.3, -2.0], [-0.4, 0.0, 0.1], [0.2, 0
 ASK = """
 import json, sys, zipfile
 import keras, numpy as np
-import registry
-from registry import contract
+import lossreg
+from lossreg import checks
 
 data = json.loads(sys.argv[1])
 array = lambda name: np.array(data[name], np.float32)
-focal = registry.losses.create("binary_focal", gamma=1.5, pos_weight=3.0)
-coral = registry.losses.create("coral_ordinal", num_classes=4)
+focal = lossreg.losses.create("binary_focal", gamma=1.5, pos_weight=3.0)
+coral = lossreg.losses.create("coral_ordinal", num_classes=4)
 model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
 model.compile("adam", loss=coral)
 model.fit(np.ones((4, 2)), array("level"), verbose=0)
 model.save("coral.keras")
 with zipfile.ZipFile("coral.keras") as archive:
     recorded = json.loads(archive.read("config.json"))["compile_config"]["loss"]
-loaded = registry.load_model(data["model"])
+loaded = lossreg.load_model(data["model"])
 xor = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
 checks = {
-    "binary_focal": contract.check("binary_focal", gamma=2.0),
-    "coral_ordinal": contract.check("coral_ordinal", num_classes=4),
+    "binary_focal": checks.check("binary_focal", gamma=2.0),
+    "coral_ordinal": checks.check("coral_ordinal", num_classes=4),
 }
 print(json.dumps({
     "focal": float(focal(array("y"), array("p"))),
     "coral": float(coral(array("level"), array("logits"))),
     "recorded": recorded["config"],
-    "coral loaded": repr(registry.load_model("coral.keras").loss),
+    "coral loaded": repr(lossreg.load_model("coral.keras").loss),
     "focal loaded": repr(loaded.loss),
     "y_hat": np.ravel(loaded(xor, training=False)).tolist(),
     "verdicts": {name: {r.check: r.verdict.value for r in results} for name, results in checks.items()},

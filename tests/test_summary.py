@@ -10,10 +10,10 @@ import pytest
 from matplotlib import image
 from rich.console import Console
 
-from sweeps.aggregate import points, wilson
-from sweeps.picture import draw
-from sweeps.results import ResultsTable, Row
-from sweeps.summary import show
+from lossreg.sweeps.aggregate import points, wilson
+from lossreg.sweeps.picture import draw
+from lossreg.sweeps.results import ResultsTable, Row
+from lossreg.sweeps.summary import show
 
 
 @dataclass
@@ -127,7 +127,7 @@ def test_points_come_in_the_order_of_the_sweep() -> None:
 
 
 def test_a_curve_shows_rates_and_intervals() -> None:
-    from sweeps.picture import _curves
+    from lossreg.sweeps.picture import _curves
 
     rows = [
         {"status": "completed", "r": r, "solved": "true" if seed < count else "false"}

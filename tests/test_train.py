@@ -14,12 +14,12 @@ import keras
 import numpy as np
 import pytest
 
-import registry
+import lossreg
+from lossreg.training.config import Config, Data, Model, Optimizer
+from lossreg.training.fit import arrays, fit
+from lossreg.training.model import build_model, model_seeds
+from lossreg.training.report import evaluate, write_whole
 from tests.conftest import ROOT, Run
-from trainer.config import Config, Data, Model, Optimizer
-from trainer.fit import arrays, fit
-from trainer.model import build_model, model_seeds
-from trainer.report import evaluate, write_whole
 
 XOR = Data("xor", [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [[0.0], [1.0], [1.0], [0.0]])
 
@@ -90,7 +90,7 @@ class TestTheRun:
 
     def test_the_model_is_saved_with_its_weights(self, finished: tuple[str, Path]) -> None:
         metrics = json.loads((finished[1] / "metrics.json").read_text())
-        model = registry.load_model(finished[1] / "model.keras")
+        model = lossreg.load_model(finished[1] / "model.keras")
         y_hat = keras.ops.convert_to_numpy(model(np.array(XOR.inputs, np.float32)))
         assert y_hat.ravel().tolist() == pytest.approx(metrics["y_hat"], abs=1e-7)
         kernel = model.get_layer("hidden").kernel.numpy()
@@ -233,7 +233,7 @@ def test_schedules_and_variables_are_in_every_file(run: Run, tmp_path: Path) -> 
         "optimizer.learning_rate": pytest.approx(0, abs=1e-6),
     }
     assert f"reg.r {metrics['values']['reg.r']:.4g}" in result.stdout
-    model = registry.load_model(directory / "model.keras")
+    model = lossreg.load_model(directory / "model.keras")
     assert model.loss.r == metrics["values"]["loss.r"]
     penalty = model.get_layer("hidden").kernel_regularizer
     assert penalty.r == pytest.approx(metrics["values"]["reg.r"], rel=1e-6)
@@ -273,7 +273,7 @@ MISTAKES = [
     ("loss=shatter", "'shatter' of package broken-pack 1.2.3 cannot be used", "RuntimeError: the plugin fell over"),
     ("loss=dependent", "'dependent' of package dependent 1.2.3 cannot be used", "a_package_that_is_not_installed"),
     ("loss.name=os.system", "There is no loss 'os.system'", ""),
-    ("loss.name=plugins.losses:mix", "There is no loss 'plugins.losses:mix'", ""),
+    ("loss.name=lossreg_plugins.losses:mix", "There is no loss 'lossreg_plugins.losses:mix'", ""),
     ("+loss._target_=os.system", "loss._target_: loss 'bce' (lossreg 0.1.0) has no parameter '_target_'", ""),
     ("loss=mix loss.r={_target_:os.system}", "loss.r: loss 'mix' (lossreg 0.1.0) takes float for 'r'", ""),
     (

@@ -18,16 +18,16 @@ import tensorflow as tf
 from keras import ops
 from omegaconf import DictConfig, OmegaConf
 
-import registry
+import lossreg
+from lossreg.training.config import Config, read_config
+from lossreg.training.errors import CannotVectorizeError, ConfigError, DivergedError
+from lossreg.training.fit import History, fit, raise_if_diverged
+from lossreg.training.groups import chunk_limit, group_key
+from lossreg.training.initial import InitialState
+from lossreg.training.model import build_model
+from lossreg.training.report import Metrics, evaluate
+from lossreg.training.vectorized import train_many
 from tests.conftest import ROOT
-from trainer.config import Config, read_config
-from trainer.errors import CannotVectorizeError, ConfigError, DivergedError
-from trainer.fit import History, fit, raise_if_diverged
-from trainer.groups import chunk_limit, group_key
-from trainer.initial import InitialState
-from trainer.model import build_model
-from trainer.report import Metrics, evaluate
-from trainer.vectorized import train_many
 
 Plain = dict[str, Any]
 
@@ -62,7 +62,7 @@ def typed(config: Plain) -> Config:
 
 
 def model_of(config: Config) -> keras.Model:
-    return build_model(config, registry.losses.build(config.loss), registry.regularizers.build(config.reg))
+    return build_model(config, lossreg.losses.build(config.loss), lossreg.regularizers.build(config.reg))
 
 
 def alone(plain: Plain) -> tuple[History, Metrics]:
@@ -144,12 +144,12 @@ def plugins() -> Iterator[None]:
         "own_uncompilable": uncompilable,
     }
     for name, target in losses.items():
-        registry.losses.register(name)(target)
-    registry.regularizers.register("own_elastic")(Elastic)
+        lossreg.losses.register(name)(target)
+    lossreg.regularizers.register("own_elastic")(Elastic)
     yield
     for name in losses:
-        registry.losses.unregister(name)
-    registry.regularizers.unregister("own_elastic")
+        lossreg.losses.unregister(name)
+    lossreg.regularizers.unregister("own_elastic")
 
 
 # The numbers of the run alone.
@@ -373,7 +373,7 @@ def test_a_config_with_a_mistake_has_a_key_of_its_own() -> None:
     wrong, nested = study(loss={"name": "mxi", "r": 0.5}), study(loss=weighted({"name": "mxi"}, 0.5))
     assert len({group_key(config) for config in (wrong, nested, STUDY)}) == 3
     for config in (wrong, nested):
-        with pytest.raises(registry.UnknownNameError, match="Did you mean 'mix'"):
+        with pytest.raises(lossreg.UnknownNameError, match="Did you mean 'mix'"):
             train_many([config])
 
 
@@ -384,7 +384,8 @@ def test_the_key_is_the_same_however_the_config_is_held() -> None:
 
 
 def test_grouping_needs_no_tensorflow(no_tensorflow: Path) -> None:
-    program = f"from trainer.groups import chunk_limit, group_key\nprint(group_key({STUDY!r}), chunk_limit({STUDY!r}))"
+    program = "from lossreg.training.groups import chunk_limit, group_key\n"
+    program += f"print(group_key({STUDY!r}), chunk_limit({STUDY!r}))"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, env={"PYTHONPATH": f"{no_tensorflow}:{ROOT}"})
 
 
@@ -424,7 +425,7 @@ def test_the_line_is_that_of_the_plugin_inside_another() -> None:
 
 
 def test_a_mistake_in_what_the_configs_share_is_the_run_s_own_error() -> None:
-    with pytest.raises(registry.ParameterError, match="no parameter 'q'"):
+    with pytest.raises(lossreg.ParameterError, match="no parameter 'q'"):
         train_many([study(loss={"name": "mix", "q": 1})])
     with pytest.raises(ConfigError, match=r"optimizer\.learning_rate"):
         train_many([study(optimizer__learning_rate=-1.0)])
@@ -438,13 +439,13 @@ def traced() -> Iterator[list[int]]:
     """A loss `own_counted` that notes each time that its Python code runs: while it is traced, not while it trains."""
     calls: list[int] = []
 
-    @registry.losses.register("own_counted")
+    @lossreg.losses.register("own_counted")
     def counted(y_true: Any, y_pred: Any, r: float = 1.0) -> Any:
         calls.append(1)
         return r * ops.mean(ops.square(y_true - y_pred), axis=-1)
 
     yield calls
-    registry.losses.unregister("own_counted")
+    lossreg.losses.unregister("own_counted")
 
 
 def test_a_chunk_of_the_same_size_or_smaller_is_not_compiled_again(traced: list[int]) -> None:
@@ -470,7 +471,7 @@ def test_a_name_that_is_registered_anew_is_compiled_anew(traced: list[int]) -> N
     configs = [study(loss={"name": "own_counted", "r": 1.0}, reg=NONE, epochs=1)]
     (before,) = train_many(configs)
 
-    @registry.losses.register("own_counted", replace=True)
+    @lossreg.losses.register("own_counted", replace=True)
     def doubled(y_true: Any, y_pred: Any, r: float = 1.0) -> Any:
         return 2 * r * ops.mean(ops.square(y_true - y_pred), axis=-1)
 

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-import registry
-from registry import BrokenPluginError, ParameterError, Registry
+import lossreg
+from lossreg import BrokenPluginError, ParameterError, Registry
 from tests.test_config_groups import composed
 
 Y = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
@@ -18,8 +18,8 @@ BCE_MSE = {"first": {"name": "bce"}, "second": {"name": "mse"}}
 
 
 def test_it_equals_mix_when_it_is_given_the_terms_of_mix() -> None:
-    weighted = registry.losses.create("weighted", terms=BCE_MSE, weights={"first": 0.8, "second": 0.2})
-    assert float(weighted(Y, P)) == pytest.approx(float(registry.losses.create("mix", r=0.8)(Y, P)), rel=1e-6)
+    weighted = lossreg.losses.create("weighted", terms=BCE_MSE, weights={"first": 0.8, "second": 0.2})
+    assert float(weighted(Y, P)) == pytest.approx(float(lossreg.losses.create("mix", r=0.8)(Y, P)), rel=1e-6)
 
 
 def test_it_is_composed_on_the_command_line() -> None:
@@ -33,24 +33,24 @@ def test_it_is_composed_on_the_command_line() -> None:
         ),
         *("reg=weighted", "+reg@reg.terms.a=l2custom", "+reg@reg.terms.b=l1", "reg.weights={a: 3, b: 0.5}"),
     )
-    loss = registry.losses.build(cfg.loss)
+    loss = lossreg.losses.build(cfg.loss)
     bce = -np.mean(Y * np.log(P + 1e-6) + (1 - Y) * np.log(1 - P + 1e-6))
     mse = np.mean((Y - P) ** 2)
     assert float(loss(Y, P)) == pytest.approx(0.25 * bce + 0.75 * mse + 2 * mse, rel=1e-5)
     weights = np.array([[1.0, -2.0]], np.float32)
-    penalty = registry.regularizers.build(cfg.reg)(keras.ops.convert_to_tensor(weights))
+    penalty = lossreg.regularizers.build(cfg.reg)(keras.ops.convert_to_tensor(weights))
     assert float(penalty) == pytest.approx(3 * 0.0001 * 5 + 0.5 * 0.01 * 3, rel=1e-5)
 
 
 def test_a_preset_composes_it() -> None:
     cfg = composed("loss=bce_and_mse", "loss.weights.bce=0.8", "loss.weights.mse=0.2")
-    loss = registry.losses.build(cfg.loss)
-    assert float(loss(Y, P)) == pytest.approx(float(registry.losses.create("mix", r=0.8)(Y, P)), rel=1e-6)
+    loss = lossreg.losses.build(cfg.loss)
+    assert float(loss(Y, P)) == pytest.approx(float(lossreg.losses.create("mix", r=0.8)(Y, P)), rel=1e-6)
 
 
 def test_it_nests_and_honours_sample_weights() -> None:
     inner = {"name": "weighted", "terms": BCE_MSE}
-    nested = registry.losses.create("weighted", terms={"x": inner, "y": {"name": "huber"}}, weights={"x": 0.5})
+    nested = lossreg.losses.create("weighted", terms={"x": inner, "y": {"name": "huber"}}, weights={"x": 0.5})
     weights = np.array([1.0, 0.0, 2.0, 0.5], np.float32)
     bce = -(Y * np.log(P + 1e-6) + (1 - Y) * np.log(1 - P + 1e-6))[:, 0]
     square = ((Y - P) ** 2)[:, 0]
@@ -64,11 +64,11 @@ def test_third_party_terms(losses: Registry) -> None:
 
 
 def test_objects_are_taken_as_terms_and_the_config_makes_it_again() -> None:
-    loss = registry.losses.create("weighted", terms={"a": registry.losses.create("mix", r=0.3)}, weights={"a": 2})
+    loss = lossreg.losses.create("weighted", terms={"a": lossreg.losses.create("mix", r=0.3)}, weights={"a": 2})
     assert loss.parameters == {"terms": {"a": {"name": "lossreg/mix", "r": 0.3}}, "weights": {"a": 2.0}}
     again = type(loss).from_config(loss.get_config())
     assert (
-        float(again(Y, P)) == float(loss(Y, P)) == pytest.approx(2 * float(registry.losses.create("mix", r=0.3)(Y, P)))
+        float(again(Y, P)) == float(loss(Y, P)) == pytest.approx(2 * float(lossreg.losses.create("mix", r=0.3)(Y, P)))
     )
 
 
@@ -85,15 +85,15 @@ def test_objects_are_taken_as_terms_and_the_config_makes_it_again() -> None:
     ],
 )
 def test_a_mistake_inside_is_named_by_its_key(node: dict[str, Any], message: str) -> None:
-    with pytest.raises(registry.RegistryError, match=message):
-        registry.losses.check({"name": "weighted", **node}, key="loss")
+    with pytest.raises(lossreg.RegistryError, match=message):
+        lossreg.losses.check({"name": "weighted", **node}, key="loss")
 
 
 def test_a_weight_without_a_term_is_an_error() -> None:
     with pytest.raises(BrokenPluginError, match="there is no term c; the terms are first, second"):
-        registry.losses.create("weighted", terms=BCE_MSE, weights={"c": 1})
+        lossreg.losses.create("weighted", terms=BCE_MSE, weights={"c": 1})
 
 
 def test_only_registered_losses_are_terms() -> None:
     with pytest.raises(ParameterError, match="expected {name: <loss>"):  # noqa: RUF043
-        registry.losses.create("weighted", terms={"a": keras.losses.MeanSquaredError()})
+        lossreg.losses.create("weighted", terms={"a": keras.losses.MeanSquaredError()})

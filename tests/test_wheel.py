@@ -21,15 +21,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def test_its_top_level_packages_are_deliberate(wheel: Path) -> None:
+def test_its_packages_are_deliberate(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        top = {name.partition("/")[0] for name in archive.namelist()}
-    assert {name for name in top if not name.endswith(".dist-info")} == {
-        "registry",
-        "plugins",
-        "sweeps",
-        "hydra_plugins",
-    }
+        folders = {tuple(name.split("/")[:2]) for name in archive.namelist() if ".dist-info/" not in name}
+    assert {top for top, _ in folders} == {"lossreg", "lossreg_plugins", "hydra_plugins"}
+    assert {inside for top, inside in folders if top == "hydra_plugins"} == {"lossreg"}
 
 
 def test_it_works_away_from_the_checkout(wheel: Path, run: Run, tmp_path: Path) -> None:
@@ -39,14 +35,14 @@ def test_it_works_away_from_the_checkout(wheel: Path, run: Run, tmp_path: Path) 
     program = tmp_path / "program.py"
     program.write_text(
         "import sys\n"
-        f"sys.path = [p for p in sys.path if p != {str(ROOT)!r}]\n"
-        "import registry, plugins, sweeps, hydra_plugins.lossreg\n"
-        f"assert all(m.__file__.startswith({str(site)!r}) for m in (registry, plugins, sweeps)), registry.__file__\n"
+        f"sys.path = [p for p in sys.path if not p.startswith({str(ROOT)!r}) or 'site-packages' in p]\n"
+        "import lossreg, lossreg.sweeps, lossreg_plugins, hydra_plugins.lossreg\n"
+        f"assert all(m.__file__.startswith({str(site)!r}) for m in (lossreg, lossreg_plugins)), lossreg.__file__\n"
         "from hydra import compose, initialize\n"
         "with initialize(None, version_base='1.3'):\n"
-        "    cfg = compose(overrides=['hydra.searchpath=[registry://]', '+loss=mix', '+reg=l2custom'])\n"
+        "    cfg = compose(overrides=['hydra.searchpath=[lossreg://]', '+loss=mix', '+reg=l2custom'])\n"
         "assert 'keras' not in sys.modules\n"
-        "print(registry.losses.build(cfg.loss), registry.regularizers.build(cfg.reg))\n"
+        "print(lossreg.losses.build(cfg.loss), lossreg.regularizers.build(cfg.reg))\n"
     )
     result = run(program=program, path=(site,))
     assert result.returncode == 0, result.stderr

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from registry import contract
+from lossreg import checks
 
 
-@contract.parametrize("focal-hoyer/focal", "focal-hoyer/hoyer")
+@checks.parametrize("focal-hoyer/focal", "focal-hoyer/hoyer")
 def test_contract(check: Callable[[], None]) -> None:
     check()

@@ -16,7 +16,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-import sweeps
+from lossreg import sweeps
 
 
 class DivergedError(Exception):

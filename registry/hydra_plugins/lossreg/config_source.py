@@ -1,0 +1,93 @@
+"""Registered plugins as Hydra config groups: the config source `lossreg://`.
+
+Any Hydra app composes from it after one line in its primary config:
+
+```yaml
+hydra:
+  searchpath: [lossreg://]
+```
+
+An app whose `--help` and shell completion should list the options too is started with `hydra_plugins.lossreg.app.run`.
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+from hydra.core.object_type import ObjectType
+from hydra.errors import ConfigCompositionException
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+from omegaconf.errors import UnsupportedValueType
+
+import lossreg
+from lossreg import Registry, RegistryError
+
+GROUPS: dict[str, Registry] = {
+    "loss": lossreg.losses,
+    "reg": lossreg.regularizers,
+    "schedule": lossreg.schedules,
+    "variable": lossreg.variables,
+}
+"""The config groups and the registries whose names are their options."""
+
+
+class RegistryConfigSource(ConfigSource):
+    """Serves every registered name as an option of its group, with its parameters as config keys.
+
+    The config of an option is `{name: <name>, <parameter>: <default>, …}`; a parameter without a default is `???`.
+    Listing imports no plugin; loading an option reads the signature of that plugin alone.
+    """
+
+    groups = GROUPS
+
+    @staticmethod
+    def scheme() -> str:
+        return "lossreg"
+
+    def available(self) -> bool:
+        return self.path == ""
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path == "" or config_path.rstrip("/") in self.groups
+
+    def is_config(self, config_path: str) -> bool:
+        group, name = _split(config_path)
+        # A name that several packages chose is there; loading it says how to choose.
+        return group in self.groups and bool(self.groups[group].matches(name))
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
+        group = config_path.rstrip("/")
+        if group == "":
+            return [] if results_filter is ObjectType.CONFIG else sorted(self.groups)
+        if results_filter is ObjectType.GROUP or group not in self.groups:
+            return []
+        return self.groups[group].names()
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        group, name = _split(config_path)
+        if not self.is_config(config_path):
+            raise ConfigLoadError(f"Config not found : {config_path}")
+        try:
+            parameters = self.groups[group].describe(name).parameters
+        except RegistryError as error:
+            raise ConfigCompositionException(str(error)) from error
+        node = OmegaConf.create({"name": name})
+        for parameter in parameters:
+            try:
+                node[parameter.name] = "???" if parameter.required else _config_value(parameter.default)
+            except UnsupportedValueType:
+                continue  # such a default stays the plugin's own
+            if isinstance(parameter.default, dict):
+                OmegaConf.set_struct(node[parameter.name], False)  # its keys are the user's
+        return ConfigResult(provider=self.provider, path=self.full_path(), config=node, header={"package": None})
+
+
+def _split(config_path: str) -> tuple[str, str]:
+    group, _, name = config_path.partition("/")
+    return group, name.removesuffix(".yaml")
+
+
+def _config_value(default: Any) -> Any:
+    return list(default) if isinstance(default, (tuple, set, frozenset)) else default

@@ -1,0 +1,57 @@
+"""`hydra/launcher=vectorized`: many jobs in one program, for apps that offer it."""
+
+# No `from __future__ import annotations`: Hydra runs this module before it is in sys.modules, where a dataclass looks
+# for the meaning of annotations that are text.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class VectorizedLauncherConf:
+    """The options of `hydra/launcher=vectorized`.
+
+    Arguments:
+        job_directories: whether the jobs of a batch have directories with config and metrics; `"auto"`: up to 300 jobs.
+        chunk_size: how many jobs run in one program at most; by default as many as fit in memory.
+        backend: where the programs run: `serial` (in this process), `loky` (processes here), `ray` or `dask`.
+        n_jobs: how many programs run at once, where the backend is not `serial`; -1: one per processor.
+        address: of a ray or dask cluster; without it one is started on this machine.
+    """
+
+    _target_: str = "hydra_plugins.lossreg.launcher.VectorizedLauncher"
+    job_directories: Any = "auto"
+    chunk_size: int | None = None
+    backend: str = "serial"
+    n_jobs: int = -1
+    address: str | None = None
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="vectorized", node=VectorizedLauncherConf, provider="lossreg")
+
+
+class VectorizedLauncher(Launcher):
+    """Runs the jobs of a sweep together where the app offers that (`sweeps.batched`), and one by one where not."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        # Hydra scans this module at every start of every app: what costs time is imported where it is needed.
+        from lossreg.sweeps.compose import SweepLoader
+        from lossreg.sweeps.launch import Launch
+
+        if not isinstance(hydra_context.config_loader, SweepLoader):
+            # The sweeper composes each job too, to validate it, with this loader.
+            hydra_context.config_loader = SweepLoader(hydra_context.config_loader)  # type: ignore[assignment]
+        self._launch = Launch(hydra_context, task_function, config, **self.options)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        return self._launch(job_overrides, initial_job_idx)

@@ -1,0 +1,57 @@
+"""Errors that say what was wrong, in which package, and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RegistryError(Exception):
+    """The base of every error that a wrong name, parameter or plugin raises."""
+
+
+class UnknownNameError(RegistryError, LookupError):
+    """No installed package and nothing in this process registers the name."""
+
+
+class AmbiguousNameError(RegistryError, LookupError):
+    """Several packages register the name; `<distribution>/<name>` tells them apart."""
+
+
+class BrokenPluginError(RegistryError, ImportError):
+    """The plugin is registered, but it cannot be imported, called or described."""
+
+
+class ParameterError(RegistryError, ValueError):
+    """A parameter is unknown, missing, or of the wrong type."""
+
+
+class DuplicateNameError(RegistryError, ValueError):
+    """`register` was given a name that is taken."""
+
+
+class ShapeError(RegistryError, ValueError):
+    """A loss or regularizer returned a value whose shape shows a broadcasting bug."""
+
+
+class NotAttachedError(RegistryError, RuntimeError):
+    """A schedule or a variable follows no model: see `lossreg.attach`."""
+
+
+class ModelFileError(RegistryError, ValueError):
+    """A file holds no model, or names something that may not be loaded from a file."""
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Return `" Did you mean 'mix'?"` for the option nearest to `name`, or an empty string.
+
+    Example:
+    >>> did_you_mean("mxi", ["bce", "mse", "mix"])
+    " Did you mean 'mix'?"
+    >>> did_you_mean("zzz", ["bce", "mse", "mix"])
+    ''
+    """
+    options = list(options)
+    nearest = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    nearest = nearest or [option for option in options if name and option.startswith(name)]
+    return f" Did you mean '{nearest[0]}'?" if nearest else ""

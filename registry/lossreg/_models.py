@@ -1,0 +1,265 @@
+"""Loading saved models: every registered loss and regularizer in them is found again by its name."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lossreg._errors import ModelFileError, ParameterError, RegistryError, UnknownNameError
+
+if TYPE_CHECKING:
+    import keras
+
+    from lossreg._catalog import Registry
+
+# How Keras writes what a registry created, by the kind of plugin that it holds.
+_OURS = {"RegisteredLoss": "losses", "RegisteredRegularizer": "regularizers", "RegisteredSchedule": "schedules"}
+_OUR_MODULES = {"lossreg._wrappers", "lossreg._numbers"}
+# How Keras writes values that JSON does not have.
+_VALUES = {"__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__keras_tensor__"}
+# Where Keras keeps the functions that a model may consist of; "builtins" is how it writes them itself.
+_FUNCTIONS = {"builtins"} | {
+    f"keras.{name}"
+    for name in ("activations", "constraints", "initializers", "losses", "metrics", "ops", "optimizers", "regularizers")
+}
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def load_model(path: str | os.PathLike[str]) -> keras.Model:
+    """Load a model that was saved with registered losses and regularizers in it.
+
+    It needs no custom objects and no import of the packages whose plugins the model uses: they are found by name, and
+    built with the parameters that they had. Keras's safe mode is on, and only registered plugins and what belongs to
+    Keras itself may be in the file.
+
+    Arguments:
+        path: a `.keras` file, as `model.save` writes it.
+
+    Returns:
+        The model, compiled if it was; training goes on where it stopped.
+
+    Raises:
+        UnknownNameError: if a plugin in the file is not installed; names it and its distribution.
+        ParameterError: if the installed version of a plugin does not take the parameters in the file.
+        ModelFileError: if the file is no `.keras` file, or names anything but registered plugins and Keras's own.
+
+    Example:
+
+    >>> import keras, lossreg, tempfile
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", loss=lossreg.losses.create("mix", r=0.8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(f"{folder}/model.keras")
+    ...     print(lossreg.load_model(f"{folder}/model.keras").loss)
+    <loss lossreg/mix(r=0.8)>
+    """
+    import lossreg
+
+    path = Path(path)
+    config = _read_config(path)
+    nodes = list(_nodes(config))
+    for where, node in nodes:
+        _refuse_strangers(path, where, node)
+    ours = [node for _, node in nodes if node["class_name"] in _OURS]
+    for node in ours:
+        _find_again(getattr(lossreg, _OURS[node["class_name"]]), node["config"], path)
+
+    importlib.import_module("lossreg._wrappers")  # registers our classes with Keras
+    import keras
+
+    _refuse_custom_objects(path, config, keras.saving.get_custom_objects())
+    try:
+        for loss in _bare_strings((config.get("compile_config") or {}).get("loss")):
+            keras.losses.get(loss)  # Keras itself looks when training starts
+        if config.get("compile_config") and any(node["config"].get("learned") for node in ours):
+            return _load_with_variables(path, config["compile_config"])
+        model = keras.models.load_model(path, safe_mode=True)
+        if getattr(model, "optimizer", None) is not None:
+            lossreg.attach(model)
+        return model
+    except RegistryError:
+        raise
+    except Exception as error:
+        message = str(error).strip().partition("\n")[0]
+        raise ModelFileError(f"{path}: Keras cannot load it: {message[:300]}") from error
+
+
+def _load_with_variables(path: Path, compile_config: dict[str, Any]) -> keras.Model:
+    """Load a model whose optimizer trains variables of its loss and regularizers too, which Keras knows nothing of."""
+    import keras
+
+    from lossreg._attach import attach, registered_in
+
+    model = keras.models.load_model(path, safe_mode=True, compile=False)
+    model.compile(**keras.saving.deserialize_keras_object(compile_config))
+    first: dict[int, Any] = {}
+    for each in registered_in(model):
+        for number in each.numbers.values():
+            if number.saved_as is not None:  # one variable in several places is one again
+                number.share(first.setdefault(number.saved_as, number.trained))
+    attach(model)
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(path)  # those of the optimizer are in the same file
+    return model
+
+
+def create_again(registry_: Registry, config: Mapping[str, Any]) -> Any:
+    """Create a plugin's Keras object from what `get_config` recorded.
+
+    Arguments:
+        registry_: where its kind is registered.
+        config: `{plugin: <qualified name>, version: …, parameters: {…}}`.
+
+    Raises:
+        UnknownNameError: if the plugin is not installed; names it and its distribution.
+        ParameterError: if the installed version does not take the parameters.
+    """
+    import keras
+
+    def revive(value: Any) -> Any:
+        if isinstance(value, dict):
+            if {"class_name", "config"} <= value.keys():
+                return keras.saving.deserialize_keras_object(value)
+            return {key: revive(inner) for key, inner in value.items()}
+        return [revive(inner) for inner in value] if isinstance(value, list) else value
+
+    _find_again(registry_, config)
+    try:
+        return registry_.create(config["plugin"], **revive(config["parameters"]))
+    except ParameterError as error:
+        raise ParameterError(f"The model was saved with {_origin(config)}. {error}") from error
+
+
+def _find_again(registry_: Registry, config: Mapping[str, Any], path: Path | None = None) -> None:
+    """Refuse what `get_config` recorded if its plugin, or one inside of it, is not there."""
+    where = f"{path}: the" if path else "The"
+    for _, kind, node in registry_.nodes({**config["parameters"], "name": config["plugin"]}):
+        name, noun = node["name"], kind.kind.noun
+        if kind.matches(name):
+            continue
+        distribution, _, bare = name.rpartition("/")
+        if not distribution:
+            raise UnknownNameError(
+                f"{where} {noun} '{bare}' was registered in the process that saved the model. Register it again first: "
+                f"lossreg.{kind.group.rpartition('.')[2]}.register({bare!r})(…)."
+            )
+        try:
+            found = f"but {distribution} {metadata.version(distribution)} has no such {noun}"
+        except metadata.PackageNotFoundError:
+            found = "which is not installed"
+        origin = _origin(config if name == config["plugin"] else {"plugin": name})
+        raise UnknownNameError(f"{where} {noun} '{bare}' comes from package {origin}, {found}.")
+
+
+def _origin(config: Mapping[str, Any]) -> str:
+    return f"{config['plugin'].rpartition('/')[0]} {config.get('version') or ''}".strip() or "this process"
+
+
+def _read_config(path: Path) -> Any:
+    """Return what the file says of the model, as plain data."""
+    if not path.exists():
+        raise ModelFileError(f"{path}: there is no such file.")
+    if path.is_dir():
+        raise ModelFileError(f"{path} is a folder. Save the model as one file: model.save('model.keras').")
+    with path.open("rb") as file:
+        if file.read(len(_HDF5)) == _HDF5:
+            if path.name.endswith(".weights.h5"):
+                raise ModelFileError(
+                    f"{path} holds weights, not a model. Build the model and call model.load_weights({path.name!r})."
+                )
+            raise ModelFileError(
+                f"{path} is an HDF5 file, which Keras loads without its safe mode. "
+                "Save the model as model.save('model.keras')."
+            )
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        raise ModelFileError(f"{path} is no .keras file, as model.save('model.keras') writes it.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (KeyError, ValueError, zipfile.BadZipFile, RecursionError) as error:
+        raise ModelFileError(f"{path} is damaged: its config.json cannot be read.") from error
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise ModelFileError(f"{path} is damaged: its config.json describes no model.")
+    return config
+
+
+def _nodes(value: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every node that names a class or a function, with its place in the file."""
+    if isinstance(value, dict) and "class_name" in value:
+        yield where, value
+    for key, inner in _items(value, where):
+        yield from _nodes(inner, key)
+
+
+def _refuse_strangers(path: Path, where: str, node: dict[str, Any]) -> None:
+    """Refuse a node that names anything but a registered plugin, a class or function of Keras, or a plain value."""
+    name, module = str(node["class_name"]), str(node.get("module"))
+    registered, config = node.get("registered_name"), node.get("config")
+    if name == "function":
+        name = str(config)
+        known = module in _FUNCTIONS and registered in (None, name) and name.isidentifier()
+    elif name in _OURS:
+        known = module in _OUR_MODULES and registered == f"lossreg>{name}" and _is_ours(config)
+    elif name in _VALUES:
+        known = {"module", "registered_name"}.isdisjoint(node)
+    else:
+        # Keras's classes begin with a capital letter, its functions do not.
+        known = module.partition(".")[0] == "keras" and registered in (None, name) and name[:1].isupper()
+    if not known:
+        named = registered if isinstance(registered, str) and registered != name else f"{module}.{name}"
+        raise ModelFileError(
+            f"{path}: refused, since {where or 'the model'} is '{named.removeprefix('None.')}', neither a registered "
+            "plugin nor of Keras itself. If you trust the file, load it with keras.models.load_model."
+        )
+
+
+def _is_ours(config: Any) -> bool:
+    return (
+        isinstance(config, dict)
+        and isinstance(config.get("plugin"), str)
+        and isinstance(config.get("version"), (str, type(None)))
+        and isinstance(config.get("parameters"), dict)
+    )
+
+
+def _refuse_custom_objects(path: Path, config: Any, custom: Mapping[str, Any]) -> None:
+    """Refuse names that Keras would look up among the custom objects of this process, before or beside its own."""
+    ours = {f"lossreg>{name}" for name in _OURS}
+    for where, value in _strings(config):
+        if value in custom and not (value in ours and where.endswith("registered_name")):
+            raise ModelFileError(
+                f"{path}: refused, since {where} is '{value}', a custom object of this process and no registered "
+                "plugin. If you trust the file, load it with keras.models.load_model."
+            )
+
+
+def _strings(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield where, value
+    for key, inner in _items(value, where):
+        yield from _strings(inner, key)
+
+
+def _bare_strings(value: Any) -> Iterator[str]:
+    """Yield the strings that stand outside of the nodes that name a class or a function."""
+    if isinstance(value, str):
+        yield value
+    elif not (isinstance(value, dict) and "class_name" in value):
+        for _, inner in _items(value, ""):
+            yield from _bare_strings(inner)
+
+
+def _items(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield what a JSON object or array holds, each with its place in the file."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield f"{where}.{key}".lstrip("."), inner
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield f"{where}[{position}]", inner

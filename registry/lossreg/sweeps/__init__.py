@@ -1,0 +1,12 @@
+"""Many jobs of one Hydra app: composing, grouping, chunks, the results table, resume.
+
+Knows Hydra, knows no Keras: an app hands it a function that runs many configs at once.
+"""
+
+from __future__ import annotations
+
+from lossreg.sweeps.batch import Batch, CannotBatch, Outcome, batched
+from lossreg.sweeps.callback import SweepResults
+from lossreg.sweeps.results import ResultsTable, Row
+
+__all__ = ["Batch", "CannotBatch", "Outcome", "ResultsTable", "Row", "SweepResults", "batched"]

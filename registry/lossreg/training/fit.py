@@ -1,0 +1,153 @@
+"""Fitting a compiled model: Keras's own `fit`, many steps per execution, the loss of every epoch kept.
+
+What changes while the model trains (schedules, variables) is kept too: a history is arrays by name, as Keras's own is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import lossreg
+from lossreg.training.config import Config
+from lossreg.training.errors import DivergedError
+from lossreg.training.groups import LEARNING_RATE
+from lossreg.training.progress import Progress
+
+History = dict[str, np.ndarray]
+"""Arrays of shape `(epochs,)` by name: `"loss"`, and the config key of each number that changed."""
+
+_REPORTS = 20  # how often a fit reports its progress
+
+
+class RecordingModel(keras.Model):
+    """A model that keeps the loss of every training step, as Keras's own history does for every epoch.
+
+    Keras gives a callback one running mean per execution; with many steps per execution the single steps are lost.
+    """
+
+    def record(self, steps: int) -> None:
+        """Make room for what is kept of so many steps; the model is compiled and attached."""
+        self.step_losses = tf.Variable(np.full(steps, np.nan, np.float32), trainable=False)
+        self.changing = changing(self)
+        self.step_values = tf.Variable(np.full((steps, len(self.changing)), np.nan, np.float32), trainable=False)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Return Keras's loss, penalty included, and keep it if this is a training step."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
+        if training:
+            step = tf.cast(self.optimizer.iterations.value, tf.int32)
+            self.step_losses.scatter_nd_update([[step]], [tf.cast(loss, tf.float32)])
+            if self.changing:
+                values = tf.stack([value("float32") for value in self.changing.values()])
+                self.step_values.scatter_nd_update([[step]], [values])
+        return loss
+
+
+def changing(model: keras.Model) -> dict[str, Callable[[str], Any]]:
+    """Return what changes while an attached model of `build_model` trains, by config key.
+
+    Each is a function from a dtype to a tensor of the value: a schedule's or a variable's in the loss or in the
+    regularizer, and the learning rate's where it has a schedule.
+    """
+    created = {"loss": model.loss, "reg": model.get_layer("hidden").kernel_regularizer}
+    found = {
+        f"{key}.{path}": number.tensor
+        for key, owner in created.items()
+        if lossreg.is_registered(owner)
+        for path, number in owner.numbers.items()
+        if number.follows
+    }
+    found = dict(sorted(found.items()))
+    if isinstance(model.optimizer.get_config()["learning_rate"], dict):
+        found[LEARNING_RATE] = lambda dtype: tf.cast(model.optimizer.learning_rate, dtype)
+    return found
+
+
+class _Watch(keras.callbacks.Callback):
+    """Shows the progress and stops at the first loss that is not finite."""
+
+    def __init__(self, progress: Progress, steps_per_epoch: int) -> None:
+        super().__init__()
+        self.progress = progress
+        self.steps_per_epoch = steps_per_epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        done = batch + 1
+        losses = self.model.step_losses.numpy()[:done]
+        self.progress.update(done // self.steps_per_epoch, loss=float(losses[-1]))
+        if not np.isfinite(losses).all():
+            self.model.stop_training = True
+
+
+def fit(model: keras.Model, config: Config) -> History:
+    """Fit a compiled model to the config's data, in order and without shuffling.
+
+    Arguments:
+        model: a compiled model of `build_model`; it is trained in place, and what changes in its loss and regularizer
+            is attached to it.
+        config: the composed config: data, epochs, batch size.
+
+    Returns:
+        The loss of every epoch, penalty included: the mean over its examples. And by config key the numbers that
+        changed: the value with which the last step of each epoch was taken. Where the loss became NaN or infinite, the
+        history ends with that epoch.
+
+    Raises:
+        lossreg.BrokenPluginError: if a plugin does not take a tensor where a schedule or a variable stands.
+    """
+    x, y = arrays(config)
+    batch_size = min(config.batch_size, len(x))
+    steps_per_epoch = math.ceil(len(x) / batch_size)
+    steps = config.epochs * steps_per_epoch
+    # A batch size that divides the data gives batches of known shape, so that a broadcasting bug shows at once.
+    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size, drop_remainder=len(x) % batch_size == 0)
+
+    lossreg.attach(model, fixed=True)
+    recorder = RecordingModel(model.inputs, model.outputs, name=model.name)
+    recorder.compile(
+        optimizer=model.optimizer,
+        loss=model.loss,
+        jit_compile=model.jit_compile,
+        steps_per_execution=math.ceil(steps / _REPORTS),
+    )
+    lossreg.attach(recorder, fixed=True)
+    recorder.record(steps)
+    model.optimizer.build(model.trainable_variables)  # built inside the first step, it would be traced twice
+    with Progress("epoch", config.epochs, shown=config.verbose > 0) as progress:
+        recorder.fit(
+            batches.repeat(config.epochs), callbacks=[_Watch(progress, steps_per_epoch)], shuffle=False, verbose=0
+        )
+
+    losses = recorder.step_losses.numpy().astype(np.float64)
+    losses = losses.reshape(config.epochs, steps_per_epoch)
+    sizes = np.minimum(batch_size, len(x) - batch_size * np.arange(steps_per_epoch))
+    values = recorder.step_values.numpy().astype(np.float64)[steps_per_epoch - 1 :: steps_per_epoch]
+    columns = dict(zip(recorder.changing, values.T, strict=True))
+    return until_diverged({"loss": losses @ (sizes / len(x)), **columns})
+
+
+def until_diverged(history: History) -> History:
+    """Return a history up to and including the first epoch whose loss is not finite."""
+    finite = np.isfinite(history["loss"])
+    epochs = len(finite) if finite.all() else int(np.argmin(finite)) + 1
+    return {name: values[:epochs] for name, values in history.items()}
+
+
+def arrays(config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Return the config's inputs and targets, float32, of shapes `(examples, inputs)` and `(examples, 1)`."""
+    return np.asarray(config.data.inputs, np.float32), np.asarray(config.data.targets, np.float32)
+
+
+def raise_if_diverged(history: History) -> None:
+    """Raise `DivergedError` if the last loss of a history is not finite."""
+    loss = history["loss"]
+    if not np.isfinite(loss[-1]):
+        raise DivergedError(f"The loss became {loss[-1]} at epoch {len(loss)}. A smaller learning rate may help.")

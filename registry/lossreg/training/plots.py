@@ -1,0 +1,80 @@
+"""The picture of a run: the loss, and what changed with it, over the epochs, beside the decision surface."""
+
+from __future__ import annotations
+
+import textwrap
+
+import keras
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from lossreg.training.config import Config
+from lossreg.training.fit import History, arrays
+
+
+def plot_report(model: keras.Model, history: History, config: Config, title: str) -> Figure:
+    """Draw the loss over the epochs, and the model's output over the plane with the examples on it.
+
+    Below the loss stand the schedules and variables, each with its own axis.
+
+    Arguments:
+        model: a fitted model; with another number of inputs than two there is no surface.
+        history: the loss of every epoch, and the numbers that changed.
+        config: the composed config, for the examples.
+        title: the headline.
+
+    Returns:
+        The figure, drawn without a display.
+    """
+    x, y = arrays(config)
+    surface = x.shape[1] == 2
+    rows = len(history)
+    figure = Figure(figsize=(10 if surface else 5, 4 + 1.3 * (rows - 1)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle("\n".join(textwrap.wrap(title, 60 * (1 + surface))))
+    grid = figure.add_gridspec(rows, 1 + surface, height_ratios=[3] + [1] * (rows - 1))
+    plot_history(figure, grid, history)
+    if surface:
+        _plot_surface(figure.add_subplot(grid[:, 1]), model, x, y)
+    return figure
+
+
+def plot_history(figure: Figure, grid: GridSpec, history: History) -> None:
+    """Draw each array of a history over the epochs, one below the other in the first column of a grid."""
+    first = None
+    for row, (name, values) in enumerate(history.items()):
+        axes = figure.add_subplot(grid[row, 0], sharex=first)
+        axes.plot(np.arange(1, len(values) + 1), values, color="tab:orange" if row else "tab:blue")
+        axes.set_ylim(bottom=min(0.0, float(np.min(values))))
+        axes.grid(alpha=0.3)
+        if row:
+            axes.set_title(name, loc="left", fontsize="small")
+        else:
+            axes.set(ylabel="loss (with penalty)", title="training loss")
+        axes.tick_params(labelbottom=row == len(history) - 1)
+        first = first or axes
+    axes.set_xlabel("epoch")
+
+
+def _plot_surface(axes: Axes, model: keras.Model, x: np.ndarray, y: np.ndarray) -> None:
+    low, high = x.min(axis=0) - 0.25, x.max(axis=0) + 0.25
+    first, second = np.meshgrid(*(np.linspace(low[axis], high[axis], 101, dtype=np.float32) for axis in (0, 1)))
+    points = np.stack([first.ravel(), second.ravel()], axis=1)
+    y_hat = keras.ops.convert_to_numpy(model(points, training=False)).reshape(first.shape)
+    image = axes.imshow(
+        y_hat, origin="lower", extent=(low[0], high[0], low[1], high[1]), vmin=0, vmax=1, cmap="RdBu_r", aspect="auto"
+    )
+    axes.figure.colorbar(image, ax=axes, label="ŷ")
+    if y_hat.min() < 0.5 < y_hat.max():
+        axes.contour(first, second, y_hat, levels=[0.5], colors="black", linewidths=1)
+    for label, marker in ((0, "o"), (1, "s")):
+        examples = x[y[:, 0] == label]
+        color = "tab:red" if label else "tab:blue"
+        axes.scatter(
+            examples[:, 0], examples[:, 1], marker=marker, s=90, c=color, edgecolors="white", label=f"y = {label}"
+        )
+    axes.set(xlabel="x₁", ylabel="x₂", title="decision surface (line: ŷ = 0.5)")
+    axes.legend(loc="center")
