@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
 import lossreg
-from hydra_plugins.lossreg._search_path import RegistrySearchPath
+import train  # noqa: F401 - which stores the schema of its config
 from lossreg import Registry
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -34,9 +33,8 @@ def install(target: Path, *packages: Path) -> Path:
 
 def composed(*overrides: str) -> DictConfig:
     """Compose the config of `train.py`."""
-    Plugins.instance().register(RegistrySearchPath)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+        return compose("config", overrides=["hydra.searchpath=[lossreg://]", *overrides])
 
 
 @pytest.fixture(scope="session")
