@@ -54,10 +54,9 @@ class Bound:
             if not given and parameter.takes_number and is_number(parameter.default):
                 self.own_numbers[name] = Constant(parameter.default, given=False)
         # In the order of the signature: variables in a saved model are told apart by their place.
-        names = [*self.described]
-        self.own_numbers = dict(
-            sorted(self.own_numbers.items(), key=lambda item: names.index(item[0].partition(".")[0]))
-        )
+        order = [*self.described]
+        paths = sorted(self.own_numbers, key=lambda path: order.index(path.partition(".")[0]))
+        self.own_numbers = {path: self.own_numbers[path] for path in paths}
 
     @property
     def numbers(self) -> dict[str, Number]:

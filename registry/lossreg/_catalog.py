@@ -50,13 +50,18 @@ class Registry:
         self._registered: dict[str, Plugin] = {}
         self._described: dict[tuple[Plugin, int], Description] = {}
 
+    @property
+    def group(self) -> str:
+        """The entry-point group."""
+        return self.kind.group
+
     def __repr__(self) -> str:
-        return f"Registry({self.kind.group!r}, {len(self.names())} names)"
+        return f"Registry({self.group!r}, {len(self.names())} names)"
 
     @functools.cached_property
     def _installed(self) -> dict[str, list[Plugin]]:
         found: dict[str, list[Plugin]] = {}
-        for point in metadata.entry_points(group=self.kind.group):
+        for point in metadata.entry_points(group=self.group):
             if point.dist is not None:
                 plugin = Plugin(point.name, point.value, point.dist.name, point.dist.version)
                 found.setdefault(point.name, []).append(plugin)
@@ -112,7 +117,7 @@ class Registry:
         )
         hint = did_you_mean(str(name), names)
         message = f"{where}There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}"
-        raise UnknownNameError(message, str(name), self.kind.noun, self.kind.group)
+        raise UnknownNameError(message, str(name), self.kind.noun, self.group)
 
     def matches(self, name: str) -> list[Plugin]:
         """Return every plugin that the bare or qualified name may mean; nothing is imported."""
@@ -187,7 +192,7 @@ class Registry:
             raise AmbiguousNameError(f"{key}.name: '{name}' may be a {nouns}; say which as <distribution>/<name>.")
         names = [name for registry in kinds for name in registry.names()]
         message = f"{key}.name: There is no {nouns} '{name}'.{did_you_mean(name, names)} Available: {', '.join(names)}"
-        raise UnknownNameError(message, name, nouns, kinds[-1].kind.group)
+        raise UnknownNameError(message, name, nouns, kinds[-1].group)
 
     def create(self, name: str, /, **params: Any) -> Any:
         """Create a Keras object: a `keras.losses.Loss`, a `Regularizer`, a `LearningRateSchedule`, or a learned number.

@@ -6,7 +6,7 @@ from lossreg._catalog import Registry
 from lossreg._plugin import Kind
 
 schedules = Registry(
-    Kind("lossreg.schedules", "schedule", "schedule", ("step",), "lossreg._numbers:RegisteredSchedule")
+    Kind("lossreg.schedules", "schedule", "schedule", ("step",), "lossreg._numbers:RegisteredSchedule"),
 )
 """The schedules, functions of the training step: `lossreg.schedules`."""
 
@@ -22,21 +22,16 @@ learned = Registry(
 )
 """The numbers that are learned with the weights: `lossreg.variables`."""
 
+_NUMBERS = (schedules, learned)
+
 losses = Registry(
-    Kind(
-        "lossreg.losses", "loss", "loss", ("y_true", "y_pred"), "lossreg._wrappers:RegisteredLoss", (schedules, learned)
-    )
+    Kind("lossreg.losses", "loss", "loss", ("y_true", "y_pred"), "lossreg._wrappers:RegisteredLoss", _NUMBERS)
 )
 """The losses: `lossreg.losses`."""
 
 regularizers = Registry(
     Kind(
-        "lossreg.regularizers",
-        "regularizer",
-        "reg",
-        ("weights",),
-        "lossreg._wrappers:RegisteredRegularizer",
-        (schedules, learned),
+        "lossreg.regularizers", "regularizer", "reg", ("weights",), "lossreg._wrappers:RegisteredRegularizer", _NUMBERS
     )
 )
 """The regularizers: `lossreg.regularizers`."""

@@ -79,7 +79,7 @@ def _not_found(error: UnknownNameError, config: Mapping[str, Any], where: str) -
     if not distribution:
         return (
             f"{the} {error.noun} '{bare}' was registered in the process that saved the model. Register it again first: "
-            f"lossreg.{error.group.rpartition('.')[2]}.register({bare!r})(…)."
+            f"lossreg.{error.group.removeprefix('lossreg.').replace('variables', 'learned')}.register({bare!r})(…)."
         )
     try:
         found = f"but {distribution} {metadata.version(distribution)} has no such {error.noun}"

@@ -95,13 +95,9 @@ def state_of(made: Any) -> str:
         for value in held:
             if isinstance(value, _STATEFUL):
                 return f"a {type(value).__name__}"
-            # Modules, classes and what is ours are everybody's; terms look after themselves.
-            if (
-                depth < 3
-                and id(value) not in seen
-                and not isinstance(value, (type, ModuleType))
-                and not _is_ours(value)
-            ):
+            # Modules and classes are everybody's; terms, which are ours, look after themselves.
+            passed = isinstance(value, (type, ModuleType)) or type(value).__module__.startswith("lossreg.")
+            if depth < 3 and id(value) not in seen and not passed:
                 seen.add(id(value))
                 pending.append((value, depth + 1))
     return ""
@@ -122,10 +118,6 @@ def dtype_of(data: tuple[Any, ...]) -> str:
     """Return the floating dtype in which the data is computed with."""
     dtype = keras.backend.standardize_dtype(keras.tree.flatten(data)[-1].dtype)
     return dtype if "float" in dtype else keras.config.floatx()
-
-
-def _is_ours(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "lossreg"
 
 
 def _differs(make: Any, program: Any, tensors: Mapping[str, Any], data: tuple[Any, ...]) -> bool:
