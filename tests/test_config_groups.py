@@ -14,14 +14,14 @@ from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigLoadError
 from hydra.test_utils.config_source_common_tests import ConfigSourceTestSuite
+from lossreg.training._config import ACTIVATIONS, OPTIMIZERS, Config, read_config
+from lossreg.training._errors import ConfigError
 from omegaconf import DictConfig, OmegaConf
 
 import lossreg
 from hydra_plugins.lossreg._search_path import RegistrySearchPath
 from hydra_plugins.lossreg.config_source import GROUPS, RegistryConfigSource
 from lossreg import Registry
-from lossreg.training.config import ACTIVATIONS, OPTIMIZERS, Config, read_config
-from lossreg.training.errors import ConfigError
 from tests.conftest import ROOT, Run
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from lossreg._import_hook import after_import
 
 import lossreg
 from lossreg import ModelFileError, ParameterError, Registry, UnknownNameError
-from lossreg._import_hook import after_import
 from tests.conftest import ROOT
 
 X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)

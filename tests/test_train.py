@@ -13,12 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from lossreg.training._config import Config, Data, Model, Optimizer
+from lossreg.training._fit import arrays, fit
+from lossreg.training._model import build_model, model_seeds
+from lossreg.training._report import evaluate, write_whole
 
 import lossreg
-from lossreg.training.config import Config, Data, Model, Optimizer
-from lossreg.training.fit import arrays, fit
-from lossreg.training.model import build_model, model_seeds
-from lossreg.training.report import evaluate, write_whole
 from tests.conftest import ROOT, Run
 
 XOR = Data("xor", [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [[0.0], [1.0], [1.0], [0.0]])

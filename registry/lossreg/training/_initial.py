@@ -9,18 +9,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lossreg.training.model import model_seeds
+from lossreg.training._model import model_seeds
 
 
 class InitialState:
-    """Computes what `lossreg.training.model.build_model` starts from, to the bit.
+    """Computes what `lossreg.training._model.build_model` starts from, to the bit.
 
     Arguments:
         model: a model of `build_model`, with any seed.
 
     Example:
-    >>> from lossreg.training.config import Config, Data, Model, Optimizer
-    >>> from lossreg.training.model import build_model
+    >>> from lossreg.training._config import Config, Data, Model, Optimizer
+    >>> from lossreg.training._model import build_model
     >>> data, layers = Data("xor", [[0.0, 1.0]], [[1.0]]), Model("mlp", 4, "sigmoid", 0.1)
     >>> config = Config(data=data, model=layers, optimizer=Optimizer("adam", 0.05), seed=7, jit_compile=False)
     >>> model = build_model(config, keras.losses.MeanSquaredError(), keras.regularizers.L2(0.0))

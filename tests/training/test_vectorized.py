@@ -16,17 +16,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from lossreg.training._config import Config, read_config
+from lossreg.training._errors import CannotVectorizeError, ConfigError, DivergedError
+from lossreg.training._fit import History, fit, raise_if_diverged
+from lossreg.training._groups import chunk_limit, group_key
+from lossreg.training._initial import InitialState
+from lossreg.training._model import build_model
+from lossreg.training._report import Metrics, evaluate
+from lossreg.training._vectorized import train_many
 from omegaconf import DictConfig, OmegaConf
 
 import lossreg
-from lossreg.training.config import Config, read_config
-from lossreg.training.errors import CannotVectorizeError, ConfigError, DivergedError
-from lossreg.training.fit import History, fit, raise_if_diverged
-from lossreg.training.groups import chunk_limit, group_key
-from lossreg.training.initial import InitialState
-from lossreg.training.model import build_model
-from lossreg.training.report import Metrics, evaluate
-from lossreg.training.vectorized import train_many
 from tests.conftest import ROOT
 
 Plain = dict[str, Any]

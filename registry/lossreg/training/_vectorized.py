@@ -1,9 +1,9 @@
 """Training many models in one compiled program, each with the numbers of its own run.
 
-The models of a group (see `groups`) differ in numbers only: float parameters of the loss and the regularizer,
+The models of a group (see `_groups`) differ in numbers only: float parameters of the loss and the regularizer,
 seed, learning rate. Each of these becomes a vector with one entry per model. `tf.vectorized_map` turns one training
 step of Keras's own model into a step of all models, Keras's own optimizer updates their stacked weights (it works
-elementwise), and a loop over the epochs is compiled with XLA once. A row equals `fit.fit` of its config with
+elementwise), and a loop over the epochs is compiled with XLA once. A row equals `fit` of its config with
 `jit_compile=true`: same initial weights, same dropout masks, same arithmetic.
 """
 
@@ -23,25 +23,16 @@ import tensorflow as tf
 from omegaconf import DictConfig, OmegaConf
 
 import lossreg
-from lossreg.training.config import Config, read_config
-from lossreg.training.errors import DivergedError
-from lossreg.training.fit import History, arrays, raise_if_diverged, until_diverged
-from lossreg.training.groups import (
-    INITIAL,
-    LEARNING_RATE,
-    PLUGINS,
-    SEED,
-    AnyConfig,
-    Group,
-    plain,
-    split,
-    targets_of,
-)
-from lossreg.training.initial import InitialState
-from lossreg.training.model import build_model
-from lossreg.training.probe import create, probe, refused, with_numbers
-from lossreg.training.report import Metrics, measure
+from lossreg._tensors import reason, refusal
+from lossreg.training._config import Config, read_config
+from lossreg.training._errors import CannotVectorizeError, DivergedError
+from lossreg.training._fit import History, arrays, raise_if_diverged, until_diverged
+from lossreg.training._groups import LEARNING_RATE, SEED, AnyConfig, Group, parse, plain, split
+from lossreg.training._initial import InitialState
+from lossreg.training._model import build_model
+from lossreg.training._report import Metrics, measure
 
+_INITIAL = "initial"  # where a learned number starts
 _EPOCHS_PER_CALL = 25
 _SECONDS_PER_CALL = 0.5  # between two calls, Ctrl-C is heard
 _PROGRAMS_KEPT = 8
@@ -51,11 +42,11 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Trained:
     """What became of one model.
 
     Arguments:
-        history: the loss of every epoch and the numbers that changed, as `lossreg.training.fit.fit` returns it.
+        history: the loss of every epoch and the numbers that changed, as `fit` returns it.
         metrics: its metrics, or `None` if it diverged; `seconds` is its share of the wall time of the program.
         error: why there are no metrics, or `None`.
     """
@@ -65,7 +56,7 @@ class Outcome:
     error: DivergedError | None = None
 
 
-def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = None) -> list[Outcome]:
+def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = None) -> list[Trained]:
     """Train one model per config, all in one program compiled with XLA.
 
     The program is kept: configs of the same group train without compiling again, if there are as many as before, or
@@ -76,7 +67,7 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
         on_progress: called after every few epochs with the epochs done and their total.
 
     Returns:
-        One outcome per config, in order. That one model diverged leaves the others alone.
+        What became of each, in order. That one model diverged leaves the others alone.
 
     Raises:
         CannotVectorizeError: if the loss or the regularizer cannot take a tensor where it took a number (it branches on
@@ -87,47 +78,33 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
     if not configs:
         return []
     started = time.perf_counter()
-    group, _ = split(configs[0])
-    numbers = []
-    for index, config in enumerate(configs):
-        other, values = split(config)
-        if other != group:
-            raise ValueError(f"configs 0 and {index} are not of one group: {group} and {other}")
-        numbers.append(values)
-    program = _program(configs[0], group, len(configs))
-    columns = {key: np.array([values[key] for values in numbers]) for key in group.varying}
-    result = program.train(columns, group.epochs, on_progress)
+    groups, numbers = zip(*map(split, configs), strict=True)
+    for index, other in enumerate(groups):
+        if other != groups[0]:
+            raise ValueError(f"configs 0 and {index} are not of one group: {groups[0]} and {other}")
+    program = _program(configs[0], groups[0], len(configs))
+    columns = {key: np.array([values[key] for values in numbers]) for key in groups[0].varying}
+    history, y_hat, losses, penalties, values = program.train(columns, groups[0].epochs, on_progress)
     seconds = (time.perf_counter() - started) / len(configs)
-    return [_outcome(program.y, result, index, seconds) for index in range(len(configs))]
 
+    def trained(index: int) -> Trained:
+        own = until_diverged({name: column[:, index].astype(np.float64) for name, column in history.items()})
+        try:
+            raise_if_diverged(own)
+        except DivergedError as error:
+            return Trained(own, error=error)
+        metrics = measure(
+            program.y,
+            y_hat[index],
+            loss=losses[index],
+            penalty=penalties[index],
+            epochs_run=len(own["loss"]),
+            seconds=seconds,
+            values={name: column[index] for name, column in values.items()},
+        )
+        return Trained(own, metrics)
 
-@dataclass(frozen=True)
-class _Result:
-    """The trained models: `history` with arrays of shape `(epochs, models)`, the rest with the models first."""
-
-    history: History
-    y_hat: np.ndarray
-    loss: np.ndarray
-    penalty: np.ndarray
-    values: dict[str, np.ndarray]
-
-
-def _outcome(y: np.ndarray, result: _Result, index: int, seconds: float) -> Outcome:
-    history = until_diverged({name: array[:, index].astype(np.float64) for name, array in result.history.items()})
-    try:
-        raise_if_diverged(history)
-    except DivergedError as error:
-        return Outcome(history, error=error)
-    metrics = measure(
-        y,
-        result.y_hat[index],
-        loss=result.loss[index],
-        penalty=result.penalty[index],
-        epochs_run=len(history["loss"]),
-        seconds=seconds,
-        values={name: array[index] for name, array in result.values.items()},
-    )
-    return Outcome(history, metrics)
+    return [*map(trained, range(len(configs)))]
 
 
 _programs: OrderedDict[Any, _Program] = OrderedDict()
@@ -135,8 +112,8 @@ _programs: OrderedDict[Any, _Program] = OrderedDict()
 
 def _program(example: AnyConfig, group: Group, models: int) -> _Program:
     """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling."""
-    config = plain(example)
-    plugins = targets_of(_nodes(config))
+    specs = parse(plain(example))
+    plugins = [inner.plugin.load() for spec in specs.values() for _, inner in spec.walk()]
     key = (group.shared, group.varying, *map(id, plugins))  # a name may be registered anew
     larger = [size for *rest, size in _programs if tuple(rest) == key and size >= models]
     for size in sorted(larger):
@@ -144,7 +121,7 @@ def _program(example: AnyConfig, group: Group, models: int) -> _Program:
         if size == models or (1 - models / size) * found.seconds_per_epoch * group.epochs < found.seconds_to_compile:
             _programs.move_to_end((*key, size))
             return found
-    program = _programs[(*key, models)] = _Program(example, group, models, plugins)
+    program = _programs[(*key, models)] = _Program(example, specs, group.varying, models)
     if len(_programs) > _PROGRAMS_KEPT:
         _programs.popitem(last=False)
     return program
@@ -164,91 +141,113 @@ class _Program:
 
     Arguments:
         example: any config of the group.
-        group: what the configs have in common, and which numbers vary.
+        specs: its parsed nodes, by config key.
+        varying: the config keys of the numbers that vary.
         size: how many models it trains.
-        plugins: the targets of the loss and the regularizer, to keep them alive.
     """
 
-    def __init__(self, example: AnyConfig, group: Group, size: int, plugins: list[Any]) -> None:
+    def __init__(
+        self, example: AnyConfig, specs: Mapping[str, lossreg.Spec], varying: Sequence[str], size: int
+    ) -> None:
         started = time.perf_counter()
-        config = _typed(example)
+        cfg = OmegaConf.merge(OmegaConf.structured(Config), plain(example))
+        assert isinstance(cfg, DictConfig)
+        config = read_config(cfg)
         self.size = size
-        self.plugins = plugins
         self.seconds_per_epoch = 0.0
         self._lock = threading.Lock()
-        every_node = _nodes(plain(config))
-        self._nodes = {key: every_node[key] for key in PLUGINS}
         self._late = _Late()
-        self._model = build_model(config, lossreg.losses.build(config.loss, key="loss"), self._late)
+        self._specs = {"loss": specs["loss"], "reg": specs["reg"]}
+        self._rate = specs.get(LEARNING_RATE)
+        self._model = build_model(config, lossreg.losses.build(specs["loss"], key="loss"), self._late)
         self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
         self.x, self.y = arrays(config)
         self._batch_size = min(config.batch_size, len(self.x))
-        numbers_inside = {
-            path: (catalog, node)
-            for key, value in self._nodes.items()
-            for path, catalog, node in PLUGINS[key].nodes(value, key)
-            if catalog is not PLUGINS[key]
+        inside = [found for key, spec in self._specs.items() for found in spec.walk(key)]
+        changing = {path: spec for path, spec in inside if spec.registry in (lossreg.schedules, lossreg.learned)}
+        self.changing = [*sorted(changing), *([LEARNING_RATE] if self._rate else [])]
+        self._learned = {path: spec for path, spec in changing.items() if spec.registry is lossreg.learned}
+        starts = [SEED, *(f"{path}.{_INITIAL}" for path in self._learned)]
+        self._numbers = {
+            key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in varying if key not in starts
         }
-        self._variables = {path: n for path, (catalog, n) in numbers_inside.items() if catalog is lossreg.variables}
-        numbers = {key: number for key, number in split(example)[1].items() if self._is_handed_over(key)}
-        raws = {path: _start_of(node, {}, path) for path, node in self._variables.items()}
-        y_hat = np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape)
-        kernel = np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0])
-        probe("loss", self._nodes, numbers, raws, self.y, y_hat)
-        probe("reg", self._nodes, numbers, raws, kernel)
+        self._probe("loss", self.y, np.linspace(0.1, 0.9, self.y.size, dtype=np.float32).reshape(self.y.shape))
+        kernel = np.linspace(-1, 1, math.prod(self._shapes[0]), dtype=np.float32)
+        self._probe("reg", kernel.reshape(self._shapes[0]))
 
         self._initial = InitialState(self._model)
-        self._shapes += [()] * len(self._variables)  # what is trained of variables stands behind the weights
+        self._shapes += [()] * len(self._learned)  # what is trained of learned numbers stands behind the weights
         parameters = sum(map(math.prod, self._shapes))
         self._weights = keras.Variable(np.zeros((size, parameters), np.float32))
         self._states = [
             tf.Variable(np.zeros((size, *state.shape)), dtype=state.dtype, trainable=False)
             for state in self._model.non_trainable_variables
         ]
-        self._numbers = {
-            key: tf.Variable(np.zeros(size, np.float32), trainable=False)
-            for key in group.varying
-            if self._is_handed_over(key)
-        }
         self._optimizer = self._model.optimizer
-        self._rate = every_node.get(LEARNING_RATE)
         self._optimizer.learning_rate = lambda: tf.reshape(self._learning_rates(), (-1, 1))
-        self.changing = [*sorted(numbers_inside), *([LEARNING_RATE] if self._rate else [])]
         self._optimizer.build([self._weights])
         self._optimizer_start = [variable.numpy() for variable in self._optimizer.variables]
-        with refused(self._nodes, "compiling it raised"):
+        try:
             advance = tf.function(self._train_and_measure, jit_compile=True, autograph=False)
             self._advance = advance.get_concrete_function(tf.TensorSpec((), tf.int32))
             self._advance(tf.constant(0))
+        except Exception as error:
+            owners = " with ".join(spec.owner for spec in self._specs.values())
+            raise CannotVectorizeError(f"{owners}: compiling it raised {reason(error)}") from error
         self.seconds_to_compile = time.perf_counter() - started
 
-    def train(self, columns: Mapping[str, np.ndarray], epochs: int, on_progress: Progress | None) -> _Result:
-        """Train as many models as the columns are long; what is missing to the program's size is filled up."""
+    def _probe(self, key: str, *data: np.ndarray) -> None:
+        """Raise `CannotVectorizeError` if the loss or the regularizer does not take tensors for its numbers."""
+        starts = {path: lossreg.learned.build(spec).start() for path, spec in self._learned.items()}
+
+        def make(numbers: Mapping[str, Any]) -> Any:
+            learned = {path: tf.constant(start, tf.float32) for path, start in starts.items()}
+            named = {f"{key}.{path}": number for path, number in numbers.items()}
+            return self._create(key, named, learned, step=tf.constant(0))
+
+        spec = self._specs[key]
+        numbers = {path: number for path, number in spec.constants().items() if f"{key}.{path}" in self._numbers}
+        if why := refusal(make, numbers, data, stateless=True):
+            names = " and ".join(f"'{path}'" for path in numbers) or "its data"
+            raise CannotVectorizeError(f"{spec.owner}, with a tensor for {names}: {why}")
+
+    def _create(self, key: str, numbers: Mapping[str, Any], learned: Mapping[str, Any], *, step: Any) -> Any:
+        """Create the loss or the regularizer, with tensors in the place of its numbers, and of what is trained."""
+        spec = self._specs[key]
+        created = spec.registry.build(spec.with_numbers(_inside(numbers, key)))
+        created.follow(step, static=True)
+        for path, number in created.numbers.items():
+            if f"{key}.{path}" in learned:
+                number.share(learned[f"{key}.{path}"])
+        return created
+
+    def train(self, columns: Mapping[str, np.ndarray], epochs: int, on_progress: Progress | None) -> tuple[Any, ...]:
+        """Train as many models as the columns are long; what is missing to the program's size is filled up.
+
+        Returns:
+            The history, with arrays of shape `(epochs, models)`; outputs, losses and penalties, the models first; by
+            name what the numbers that changed came to.
+        """
         with self._lock:
-            models = len(next(iter(columns.values())))
+            models = len(columns[SEED])
             self._start({key: np.pad(column, (0, self.size - models), mode="edge") for key, column in columns.items()})
-            history, values = [], []
+            losses, values = [], []
             done, at_once = 0, 1
             while done < epochs:
                 started = time.perf_counter()
                 count = min(at_once, epochs - done)
-                losses, changed, *measured = self._advance(tf.constant(count))
-                history.append(losses.numpy()[:count, :models])
+                loss, changed, *measured, last = self._advance(tf.constant(count))
+                losses.append(loss.numpy()[:count, :models])
                 values.append(changed.numpy()[:count, :, :models])
                 done += count
                 self.seconds_per_epoch = (time.perf_counter() - started) / count
                 at_once = int(np.clip(_SECONDS_PER_CALL / self.seconds_per_epoch, 1, _EPOCHS_PER_CALL))
                 if on_progress:
                     on_progress(done, epochs)
-            y_hat, loss, penalty, last = (value.numpy() for value in measured)
-            arrays = zip(self.changing, np.concatenate(values).swapaxes(0, 1), strict=True)
-            return _Result(
-                {"loss": np.concatenate(history), **dict(arrays)},
-                y_hat[:models],
-                loss[:models],
-                penalty[:models],
-                dict(zip(self.changing, last[:, :models], strict=True)),
-            )
+            changed = np.concatenate(values).swapaxes(0, 1)
+            history = {"loss": np.concatenate(losses), **dict(zip(self.changing, changed, strict=True))}
+            values_now = dict(zip(self.changing, last.numpy()[:, :models], strict=True))
+            return history, *(value.numpy()[:models] for value in measured), values_now
 
     def _start(self, columns: Mapping[str, np.ndarray]) -> None:
         """Set every variable to what it is before the first step."""
@@ -259,7 +258,7 @@ class _Program:
             variable.assign(start)
         seeds, inverse = np.unique(columns[SEED], return_inverse=True)
         weights, states = self._initial(seeds)
-        starts = [_starts_of(node, columns, path, self.size) for path, node in self._variables.items()]
+        starts = [_starts(spec, columns.get(f"{path}.{_INITIAL}"), self.size) for path, spec in self._learned.items()]
         self._weights.assign(np.column_stack([weights[inverse], *starts]))
         for variable, state in zip(self._states, states, strict=True):
             variable.assign(state[inverse])
@@ -340,11 +339,10 @@ class _Program:
         rate = self._rate
 
         def one(numbers: Mapping[str, Any]) -> Any:
-            node = with_numbers(numbers, rate, LEARNING_RATE)
-            schedule = lossreg.schedules.create(node.pop("name"), **node)
+            schedule = lossreg.schedules.build(rate.with_numbers(numbers))
             return tf.cast(schedule(self._optimizer.iterations), tf.float32)
 
-        numbers = {k: tf.convert_to_tensor(v) for k, v in self._numbers.items() if k.startswith(f"{LEARNING_RATE}.")}
+        numbers = _inside({key: tf.convert_to_tensor(number) for key, number in self._numbers.items()}, LEARNING_RATE)
         return tf.vectorized_map(one, numbers, warn=False) if numbers else one({})
 
     def _stacked(self) -> tuple[Any, Any, Any]:
@@ -357,50 +355,28 @@ class _Program:
         """Call one model; return its outputs, loss, penalty, the values of what changes, and new states."""
         parts = tf.split(weights, [math.prod(shape) for shape in self._shapes])
         parts = [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
-        count = len(parts) - len(self._variables)
-        raws = dict(zip(self._variables, parts[count:], strict=True))
-        step = self._optimizer.iterations
-        loss = create("loss", self._nodes, numbers, step=step, raws=raws)
-        self._late.regularizer = regularizer = create("reg", self._nodes, numbers, step=step, raws=raws)
+        count = len(parts) - len(self._learned)
+        learned = dict(zip(self._learned, parts[count:], strict=True))
+        created = {key: self._create(key, numbers, learned, step=self._optimizer.iterations) for key in self._specs}
+        self._late.regularizer = created["reg"]
         y_hat, states, penalties = self._model.stateless_call(
             parts[:count], states, x, training=training, return_losses=True
         )
-        changed = {f"loss.{path}": number for path, number in loss.numbers.items()}
-        changed |= {f"reg.{path}": number for path, number in regularizer.numbers.items()}
-        values = [changed[path].tensor("float32") for path in self.changing if path != LEARNING_RATE]
-        return y_hat, loss(y, y_hat), tf.add_n(penalties), tf.stack(values) if values else tf.zeros(0), states
-
-    def _is_handed_over(self, key: str) -> bool:
-        """Whether a number that varies is one of the step: neither the seed, nor where a variable starts."""
-        return key != SEED and key.removesuffix(f".{INITIAL}") not in self._variables
+        found = {f"{key}.{path}": number for key, each in created.items() for path, number in each.numbers.items()}
+        values = [found[path].tensor("float32") for path in self.changing if path != LEARNING_RATE]
+        loss = created["loss"](y, y_hat)
+        return y_hat, loss, tf.add_n(penalties), tf.stack(values) if values else tf.zeros(0), states
 
 
-def _nodes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nodes that name a plugin, by config key."""
-    nodes = {key: config[key] for key in PLUGINS}
-    rate = config["optimizer"]["learning_rate"]
-    return nodes | ({LEARNING_RATE: rate} if isinstance(rate, Mapping) else {})
+def _inside(numbers: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the numbers of a node, by path, of all by config key."""
+    return {path.removeprefix(f"{key}."): number for path, number in numbers.items() if path.startswith(f"{key}.")}
 
 
-def _start_of(node: Mapping[str, Any], numbers: Mapping[str, float], path: str) -> float:
-    """Return what is trained of a variable, as it is at the start."""
-    node = with_numbers(numbers, node, path)
-    start: float = lossreg.variables.create(node.pop("name"), **node).start_raw()
-    return start
-
-
-def _starts_of(node: Mapping[str, Any], columns: Mapping[str, np.ndarray], path: str, size: int) -> np.ndarray:
-    """Return what is trained of a variable, as it is at the start of each model."""
-    key = f"{path}.{INITIAL}"
-    if key not in columns:
-        return np.full(size, _start_of(node, {}, path))
-    initials, inverse = np.unique(columns[key], return_inverse=True)
-    return np.array([_start_of(node, {key: float(initial)}, path) for initial in initials])[inverse]
-
-
-def _typed(config: AnyConfig) -> Config:
-    cfg = OmegaConf.merge(OmegaConf.structured(Config), plain(config))
-    assert isinstance(cfg, DictConfig)
-    lossreg.losses.parse(cfg.loss, key="loss")
-    lossreg.regularizers.parse(cfg.reg, key="reg")
-    return read_config(cfg)
+def _starts(spec: lossreg.Spec, initials: np.ndarray | None, size: int) -> np.ndarray:
+    """Return what is trained of a learned number, as it is at the start of each model."""
+    if initials is None:
+        return np.full(size, lossreg.learned.build(spec).start())
+    values, inverse = np.unique(initials, return_inverse=True)
+    built = [lossreg.learned.build(spec.with_numbers({_INITIAL: float(value)})) for value in values]
+    return np.array([number.start() for number in built])[inverse]
