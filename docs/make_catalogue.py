@@ -41,7 +41,7 @@ NUMBERS = {
         "A function of the training step; stands in the place of any number: `+schedule@loss.r=cosine_decay`.",
     ),
     "Variables": (
-        lossreg.variables,
+        lossreg.learned,
         "A number that is learned with the weights; stands in the place of any number: `+variable@loss.r=bounded`.",
     ),
 }

@@ -67,8 +67,8 @@ def with_packages(packages: Path, monkeypatch: pytest.MonkeyPatch, like: Registr
     """Make a registry like another, with schedules and learned numbers, that knows the strangers' packages."""
     monkeypatch.syspath_prepend(str(packages))
     importlib.invalidate_caches()
-    numbers = tuple(Registry(inner.group, inner.kind) for inner in like.kind.numbers)
-    return Registry(like.group, dataclasses.replace(like.kind, numbers=numbers))
+    numbers = tuple(Registry(inner.kind) for inner in like.kind.numbers)
+    return Registry(dataclasses.replace(like.kind, numbers=numbers))
 
 
 @pytest.fixture(scope="session")

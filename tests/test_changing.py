@@ -210,7 +210,7 @@ def test_uncertainty_weights_are_those_of_the_paper() -> None:
 
 
 def test_a_learned_penalty_and_one_variable_in_two_places() -> None:
-    factor = lossreg.variables.create("positive", initial=0.1)
+    factor = lossreg.learned.create("positive", initial=0.1)
     penalty = lossreg.regularizers.create("l2custom", r=factor)
     loss = lossreg.losses.create("mix", r=factor)
     model = model_with(loss, keras.optimizers.SGD(0.5), penalty)
@@ -472,7 +472,7 @@ def test_numbers_of_numpy_and_eager_scalars_are_numbers(number: Any) -> None:
         loss = lossreg.losses.create("mix", r=number)
         loss.r = 0.5
         assert loss.parameters == {"r": 0.5}
-        initial = lossreg.variables.create("bounded", initial=number)
+        initial = lossreg.learned.create("bounded", initial=number)
         assert lossreg.losses.create("mix", r=initial).r == 0.25
 
 
@@ -501,10 +501,10 @@ def test_a_constant_is_as_exact_in_compiled_code_as_a_number(dtype: str) -> None
 def test_fixed_constants_are_compiled_in_and_schedules_are_not(counted: list[int]) -> None:
     loss = lossreg.losses.create("counted", r=linear(1, 0, 4), scale=2)
     model = model_with(loss, keras.optimizers.SGD(0.0))
-    lossreg.attach(model, fixed=True)
+    lossreg.attach(model, static=True)
     square = mse(Y, np.asarray(model(X)))
     assert losses_of_steps(model, 2) == pytest.approx([2 * (r + (1 - r) * square) for r in (1, 0.75)], rel=1e-5)
-    with pytest.raises(ParameterError, match=r"'scale' cannot be assigned.*lossreg\.attach\(model, fixed=True\)"):
+    with pytest.raises(ParameterError, match=r"'scale' cannot be assigned.*lossreg\.attach\(model, static=True\)"):
         loss.scale = 3
 
 
@@ -684,7 +684,7 @@ def test_training_goes_on_after_loading_as_if_it_had_not_been_saved(tmp_path: Pa
 
 
 def test_the_order_of_parameters_does_not_matter_to_loading(tmp_path: Path) -> None:
-    positive = lossreg.variables.create
+    positive = lossreg.learned.create
     loss = lossreg.losses.create(
         "asymmetric", gamma_neg=positive("positive", initial=3.0), gamma_pos=positive("positive", initial=0.5)
     )
@@ -700,7 +700,7 @@ def test_the_order_of_parameters_does_not_matter_to_loading(tmp_path: Path) -> N
 
 
 def test_a_variable_in_several_places_is_one_after_loading(tmp_path: Path) -> None:
-    factor = lossreg.variables.create("positive", initial=0.1)
+    factor = lossreg.learned.create("positive", initial=0.1)
     penalty = lossreg.regularizers.create("l2custom", r=factor)
     inputs = keras.Input((2,))
     hidden = keras.layers.Dense(2, kernel_regularizer=penalty)(inputs)

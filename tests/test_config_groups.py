@@ -68,8 +68,8 @@ def test_every_preset_of_a_schedule_composes_and_lasts_the_fit(key: str, option:
         *("loss=mix", "reg=l2custom", "epochs=30", "batch_size=2", f"+schedule@{key}={option}"),
         *(f"{key}.{name}={value}" for name, value in needed.items()),
     )
-    lossreg.losses.check(cfg.loss)
-    lossreg.regularizers.check(cfg.reg)
+    lossreg.losses.parse(cfg.loss)
+    lossreg.regularizers.parse(cfg.reg)
     read_config(cfg)
     schedule = lossreg.schedules.build(OmegaConf.select(cfg, key))
     values = np.array([float(schedule(step)) for step in range(61)])

@@ -127,13 +127,13 @@ def test_a_plugin_that_cannot_be_imported_is_described_from_its_source(losses: R
 )
 def test_check_wants_a_named_node(cfg: object) -> None:
     with pytest.raises(ParameterError, match=r"loss: expected \{name: <loss>"):
-        lossreg.losses.check(cfg, key="loss")  # type: ignore[arg-type]
+        lossreg.losses.parse(cfg, key="loss")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["os.system", "lossreg_plugins.losses:mix", "../mix", "lossreg/../mix", ""])
 def test_only_registered_names_are_names(name: str) -> None:
     with pytest.raises(UnknownNameError):
-        lossreg.losses.check({"name": name})
+        lossreg.losses.parse({"name": name})
 
 
 class TestRegister:

@@ -27,7 +27,7 @@ def test_its_part_about_keras_is_up_to_date() -> None:
 
 
 def test_every_first_party_plugin_has_a_formula() -> None:
-    for kind in (lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.variables):
+    for kind in (lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.learned):
         for description in describe(kind, "lossreg"):
             assert "\nFormula: " in description.docstring, description.name
 

@@ -46,7 +46,7 @@ def test_the_code_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_schedule_and_the_variable_of_the_page_work() -> None:
     page: dict[str, Any] = {"__name__": "a page", "np": np}
     exec(blocks(DOCS / "changing.md", "python")[-1], page)
-    for kind, name in ((lossreg.schedules, "staircase"), (lossreg.variables, "Softplus")):
+    for kind, name in ((lossreg.schedules, "staircase"), (lossreg.learned, "Softplus")):
         kind.register(name)(page[name])
     try:
         loss = lossreg.losses.create("mix", r={"name": "staircase", "height": 0.25, "length": 2})
@@ -55,7 +55,7 @@ def test_the_schedule_and_the_variable_of_the_page_work() -> None:
         assert (loss.r, penalty.r) == (0.5, pytest.approx(0.5))
     finally:
         lossreg.schedules.unregister("staircase")
-        lossreg.variables.unregister("Softplus")
+        lossreg.learned.unregister("Softplus")
 
 
 COMMANDS = [

@@ -10,7 +10,7 @@ import lossreg
 
 
 def learned(name, **params):
-    (plugin,) = (p for p in lossreg.variables.plugins() if p.qualified_name == f"lossreg/{name}")
+    (plugin,) = (p for p in lossreg.learned.plugins() if p.qualified_name == f"lossreg/{name}")
     return plugin.load()(**params)
 
 

@@ -98,7 +98,7 @@ def _explain_key(full_key: str, key: str, parent: DictConfig) -> str:
     group = full_key.removesuffix(key).rstrip(".")
     if group in GROUPS:
         try:
-            GROUPS[group].check({"name": parent.get("name"), key: "???"}, key=group)
+            GROUPS[group].parse({"name": parent.get("name"), key: "???"}, key=group)
         except RegistryError as error:
             return str(error)
     names = [str(name) for name in parent]

@@ -21,16 +21,7 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from omegaconf import OmegaConf
 from omegaconf.errors import UnsupportedValueType
 
-import lossreg
-from lossreg import Registry, RegistryError
-
-GROUPS: dict[str, Registry] = {
-    "loss": lossreg.losses,
-    "reg": lossreg.regularizers,
-    "schedule": lossreg.schedules,
-    "variable": lossreg.variables,
-}
-"""The config groups and the registries whose names are their options."""
+from lossreg import GROUPS, RegistryError
 
 
 class RegistryConfigSource(ConfigSource):
