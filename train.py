@@ -75,7 +75,8 @@ def main(cfg: DictConfig) -> float:
         model.summary()
     history = training.fit(model, config)
     training.write_history(history, directory)
-    training.raise_if_diverged(history)
+    if error := training.diverged(history):
+        raise error
 
     metrics = training.evaluate(model, config, epochs_run=len(history["loss"]), seconds=time.perf_counter() - started)
     figure = training.plot_report(model, history, config, title=" ".join(HydraConfig.get().overrides.task))

@@ -14,14 +14,13 @@ from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigLoadError
 from hydra.test_utils.config_source_common_tests import ConfigSourceTestSuite
-from lossreg.training._config import ACTIVATIONS, OPTIMIZERS, Config, read_config
-from lossreg.training._errors import ConfigError
 from omegaconf import DictConfig, OmegaConf
 
 import lossreg
 from hydra_plugins.lossreg._search_path import RegistrySearchPath
 from hydra_plugins.lossreg.config_source import GROUPS, RegistryConfigSource
 from lossreg import Registry
+from lossreg.training import ACTIVATIONS, OPTIMIZERS, Config, ConfigError, read_config
 from tests.conftest import ROOT, Run
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from lossreg._import_hook import after_import
 
 import lossreg
 from lossreg import ModelFileError, ParameterError, Registry, UnknownNameError

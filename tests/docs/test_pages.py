@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from lossreg.training._config import read_config
 from omegaconf import OmegaConf
 
 import lossreg
+from lossreg.training import read_config
 from tests.conftest import ROOT, composed
 
 DOCS = ROOT / "docs"

@@ -15,7 +15,7 @@ from lossreg.training._errors import CannotVectorizeError, ConfigError, Diverged
 from lossreg.training._groups import Group, chunk_limit, group_key
 
 if TYPE_CHECKING:
-    from lossreg.training._fit import History, fit, raise_if_diverged
+    from lossreg.training._fit import History, diverged, fit
     from lossreg.training._model import build_model
     from lossreg.training._plots import plot_report
     from lossreg.training._report import Metrics, evaluate, show, write_history, write_metrics, write_whole
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ACTIVATIONS", "OBJECTIVES", "OPTIMIZERS", "Config", "Data", "Model", "Optimizer", "read_config"]
 __all__ += ["CannotVectorizeError", "ConfigError", "DivergedError", "Group", "chunk_limit", "group_key"]
-__all__ += ["History", "Metrics", "Trained", "build_model", "evaluate", "fit", "plot_report", "raise_if_diverged"]
+__all__ += ["History", "Metrics", "Trained", "build_model", "diverged", "evaluate", "fit", "plot_report"]
 __all__ += ["show", "train_many", "write_history", "write_metrics", "write_whole"]
 
 # Where XLA's compiler finds a multiplication next to an addition, it rounds once instead of twice (FMA). Where it finds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,13 +83,13 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def read_config(cfg: DictConfig) -> Config:
-    """Return the composed config as typed objects, each value within its range.
+def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
+    """Return a composed config, Hydra's or plain data, as typed objects, each value within its range.
 
     Raises:
         ConfigError: names the key, the value, and what is accepted.
     """
-    config = OmegaConf.to_object(cfg)
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
     assert isinstance(config, Config)
     for key, names in _NAMES.items():
         name = operator.attrgetter(key)(config)

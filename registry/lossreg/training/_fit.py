@@ -153,8 +153,9 @@ def arrays(config: Config) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(config.data.inputs, np.float32), np.asarray(config.data.targets, np.float32)
 
 
-def raise_if_diverged(history: History) -> None:
-    """Raise `DivergedError` if the last loss of a history is not finite."""
+def diverged(history: History) -> DivergedError | None:
+    """Return an error if the last loss of a history is not finite, or `None`."""
     loss = history["loss"]
-    if not np.isfinite(loss[-1]):
-        raise DivergedError(f"The loss became {loss[-1]} at epoch {len(loss)}. A smaller learning rate may help.")
+    if np.isfinite(loss[-1]):
+        return None
+    return DivergedError(f"The loss became {loss[-1]} at epoch {len(loss)}. A smaller learning rate may help.")

@@ -20,13 +20,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from omegaconf import DictConfig, OmegaConf
 
 import lossreg
-from lossreg._tensors import reason, refusal
-from lossreg.training._config import Config, read_config
+from lossreg._tensors import refusal
+from lossreg.training._config import read_config
 from lossreg.training._errors import CannotVectorizeError, DivergedError
-from lossreg.training._fit import History, arrays, raise_if_diverged, until_diverged
+from lossreg.training._fit import History, arrays, diverged, until_diverged
 from lossreg.training._groups import LEARNING_RATE, SEED, AnyConfig, Group, parse, plain, split
 from lossreg.training._initial import InitialState
 from lossreg.training._model import build_model
@@ -89,20 +88,11 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
 
     def trained(index: int) -> Trained:
         own = until_diverged({name: column[:, index].astype(np.float64) for name, column in history.items()})
-        try:
-            raise_if_diverged(own)
-        except DivergedError as error:
+        if error := diverged(own):
             return Trained(own, error=error)
-        metrics = measure(
-            program.y,
-            y_hat[index],
-            loss=losses[index],
-            penalty=penalties[index],
-            epochs_run=len(own["loss"]),
-            seconds=seconds,
-            values={name: column[index] for name, column in values.items()},
-        )
-        return Trained(own, metrics)
+        numbers = {"loss": losses[index], "penalty": penalties[index], "seconds": seconds}
+        changed = {name: column[index] for name, column in values.items()}
+        return Trained(own, measure(program.y, y_hat[index], **numbers, epochs_run=len(own["loss"]), values=changed))
 
     return [*map(trained, range(len(configs)))]
 
@@ -121,7 +111,7 @@ def _program(example: AnyConfig, group: Group, models: int) -> _Program:
         if size == models or (1 - models / size) * found.seconds_per_epoch * group.epochs < found.seconds_to_compile:
             _programs.move_to_end((*key, size))
             return found
-    program = _programs[(*key, models)] = _Program(example, specs, group.varying, models)
+    program = _programs[(*key, models)] = _Program(example, specs, models)
     if len(_programs) > _PROGRAMS_KEPT:
         _programs.popitem(last=False)
     return program
@@ -142,38 +132,32 @@ class _Program:
     Arguments:
         example: any config of the group.
         specs: its parsed nodes, by config key.
-        varying: the config keys of the numbers that vary.
         size: how many models it trains.
     """
 
-    def __init__(
-        self, example: AnyConfig, specs: Mapping[str, lossreg.Spec], varying: Sequence[str], size: int
-    ) -> None:
+    def __init__(self, example: AnyConfig, specs: Mapping[str, lossreg.Spec], size: int) -> None:
         started = time.perf_counter()
-        cfg = OmegaConf.merge(OmegaConf.structured(Config), plain(example))
-        assert isinstance(cfg, DictConfig)
-        config = read_config(cfg)
+        config = read_config(plain(example))
         self.size = size
         self.seconds_per_epoch = 0.0
         self._lock = threading.Lock()
         self._late = _Late()
-        self._specs = {"loss": specs["loss"], "reg": specs["reg"]}
-        self._rate = specs.get(LEARNING_RATE)
+        self._specs = {key: specs[key] for key in ("loss", "reg")}
+        self._schedule = specs.get(LEARNING_RATE)
         self._model = build_model(config, lossreg.losses.build(specs["loss"], key="loss"), self._late)
         self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
         self.x, self.y = arrays(config)
         self._batch_size = min(config.batch_size, len(self.x))
-        inside = [found for key, spec in self._specs.items() for found in spec.walk(key)]
-        changing = {path: spec for path, spec in inside if spec.registry in (lossreg.schedules, lossreg.learned)}
-        self.changing = [*sorted(changing), *([LEARNING_RATE] if self._rate else [])]
-        self._learned = {path: spec for path, spec in changing.items() if spec.registry is lossreg.learned}
-        starts = [SEED, *(f"{path}.{_INITIAL}" for path in self._learned)]
-        self._numbers = {
-            key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in varying if key not in starts
-        }
-        self._probe("loss", self.y, np.linspace(0.1, 0.9, self.y.size, dtype=np.float32).reshape(self.y.shape))
-        kernel = np.linspace(-1, 1, math.prod(self._shapes[0]), dtype=np.float32)
-        self._probe("reg", kernel.reshape(self._shapes[0]))
+        inside = {path: spec for key in self._specs for path, spec in specs[key].walk(key)}
+        self._learned = {path: spec for path, spec in inside.items() if spec.registry is lossreg.learned}
+        scheduled = [path for path, spec in inside.items() if spec.registry is lossreg.schedules]
+        self.changing = [*sorted([*self._learned, *scheduled]), *([LEARNING_RATE] if self._schedule else [])]
+        numbers = split(example)[1]
+        for start in (SEED, *(f"{path}.{_INITIAL}" for path in self._learned)):
+            numbers.pop(start, None)
+        self._numbers = {key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in numbers}
+        self._probe("loss", numbers, self.y, np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape))
+        self._probe("reg", numbers, np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0]))
 
         self._initial = InitialState(self._model)
         self._shapes += [()] * len(self._learned)  # what is trained of learned numbers stands behind the weights
@@ -184,7 +168,7 @@ class _Program:
             for state in self._model.non_trainable_variables
         ]
         self._optimizer = self._model.optimizer
-        self._optimizer.learning_rate = lambda: tf.reshape(self._learning_rates(), (-1, 1))
+        self._optimizer.learning_rate = lambda: self._rates
         self._optimizer.build([self._weights])
         self._optimizer_start = [variable.numpy() for variable in self._optimizer.variables]
         try:
@@ -193,23 +177,18 @@ class _Program:
             self._advance(tf.constant(0))
         except Exception as error:
             owners = " with ".join(spec.owner for spec in self._specs.values())
-            raise CannotVectorizeError(f"{owners}: compiling it raised {reason(error)}") from error
+            message = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            raise CannotVectorizeError(f"{owners}: compiling it raised {message}") from error
         self.seconds_to_compile = time.perf_counter() - started
 
-    def _probe(self, key: str, *data: np.ndarray) -> None:
+    def _probe(self, key: str, numbers: Mapping[str, float], *data: np.ndarray) -> None:
         """Raise `CannotVectorizeError` if the loss or the regularizer does not take tensors for its numbers."""
+        own = {path: number for path, number in numbers.items() if path.startswith(f"{key}.")}
         starts = {path: lossreg.learned.build(spec).start() for path, spec in self._learned.items()}
-
-        def make(numbers: Mapping[str, Any]) -> Any:
-            learned = {path: tf.constant(start, tf.float32) for path, start in starts.items()}
-            named = {f"{key}.{path}": number for path, number in numbers.items()}
-            return self._create(key, named, learned, step=tf.constant(0))
-
-        spec = self._specs[key]
-        numbers = {path: number for path, number in spec.constants().items() if f"{key}.{path}" in self._numbers}
-        if why := refusal(make, numbers, data, stateless=True):
-            names = " and ".join(f"'{path}'" for path in numbers) or "its data"
-            raise CannotVectorizeError(f"{spec.owner}, with a tensor for {names}: {why}")
+        floats = tuple(part.astype(np.float32) for part in data)
+        if why := refusal(lambda tensors: self._create(key, tensors, starts, step=0), own, floats, stateless=True):
+            names = " and ".join(f"'{path}'" for path in own) or "its data"
+            raise CannotVectorizeError(f"{self._specs[key].owner}, with a tensor for {names}: {why}")
 
     def _create(self, key: str, numbers: Mapping[str, Any], learned: Mapping[str, Any], *, step: Any) -> Any:
         """Create the loss or the regularizer, with tensors in the place of its numbers, and of what is trained."""
@@ -231,23 +210,21 @@ class _Program:
         with self._lock:
             models = len(columns[SEED])
             self._start({key: np.pad(column, (0, self.size - models), mode="edge") for key, column in columns.items()})
-            losses, values = [], []
+            kept: list[np.ndarray] = []
             done, at_once = 0, 1
             while done < epochs:
                 started = time.perf_counter()
                 count = min(at_once, epochs - done)
-                loss, changed, *measured, last = self._advance(tf.constant(count))
-                losses.append(loss.numpy()[:count, :models])
-                values.append(changed.numpy()[:count, :, :models])
+                rows, *measured, values = self._advance(tf.constant(count))
+                kept.append(rows.numpy()[:count, :, :models])
                 done += count
                 self.seconds_per_epoch = (time.perf_counter() - started) / count
                 at_once = int(np.clip(_SECONDS_PER_CALL / self.seconds_per_epoch, 1, _EPOCHS_PER_CALL))
                 if on_progress:
                     on_progress(done, epochs)
-            changed = np.concatenate(values).swapaxes(0, 1)
-            history = {"loss": np.concatenate(losses), **dict(zip(self.changing, changed, strict=True))}
-            values_now = dict(zip(self.changing, last.numpy()[:, :models], strict=True))
-            return history, *(value.numpy()[:models] for value in measured), values_now
+            history = dict(zip(["loss", *self.changing], np.concatenate(kept).swapaxes(0, 1), strict=True))
+            last = dict(zip(self.changing, values.numpy()[:models].T, strict=True))
+            return history, *(value.numpy()[:models] for value in measured), last
 
     def _start(self, columns: Mapping[str, np.ndarray]) -> None:
         """Set every variable to what it is before the first step."""
@@ -265,85 +242,54 @@ class _Program:
 
     def _train_and_measure(self, epochs: Any) -> tuple[Any, ...]:
         """Train so many epochs, at most `_EPOCHS_PER_CALL`; return what `_epoch` and then `_measure` return."""
-        losses = tf.TensorArray(tf.float32, _EPOCHS_PER_CALL, element_shape=(self.size,))
-        values = tf.TensorArray(tf.float32, _EPOCHS_PER_CALL, element_shape=(len(self.changing), self.size))
+        shape = (1 + len(self.changing), self.size)
+        kept = tf.TensorArray(tf.float32, _EPOCHS_PER_CALL, element_shape=shape)
 
-        def train(epoch: Any, losses: Any, values: Any) -> tuple[Any, Any, Any]:
-            loss, value = self._epoch()
-            return epoch + 1, losses.write(epoch, loss), values.write(epoch, value)
+        def train(epoch: Any, kept: Any) -> tuple[Any, Any]:
+            return epoch + 1, kept.write(epoch, self._epoch(tf.zeros(shape)))
 
-        _, losses, values = tf.while_loop(lambda epoch, *_: epoch < epochs, train, (0, losses, values))
-        return losses.stack(), values.stack(), *self._measure()
+        _, kept = tf.while_loop(lambda epoch, _: epoch < epochs, train, (0, kept))
+        return kept.stack(), *self._measure()
 
-    def _epoch(self) -> tuple[Any, Any]:
-        """Train one epoch; return the mean loss over its examples, of shape `(models,)`, and the last step's values."""
+    def _epoch(self, zeros: Any) -> Any:
+        """Train one epoch; return the mean loss over its examples and the last step's values, of shape of `zeros`."""
         rows, size = len(self.x), self._batch_size
-        whole = rows // size
-        values = tf.zeros((len(self.changing), self.size))
-        if whole == 1:
-            loss, values = self._step(tf.constant(self.x[:size]), tf.constant(self.y[:size]))
-            loss *= size / rows
-        else:
-            x = tf.constant(self.x[: whole * size].reshape(whole, size, -1))
-            y = tf.constant(self.y[: whole * size].reshape(whole, size, -1))
+        whole, rest = divmod(rows, size)
+        x, y = (tf.constant(part[: whole * size].reshape(whole, size, -1)) for part in (self.x, self.y))
 
-            def train(batch: Any, loss: Any, values: Any) -> tuple[Any, Any, Any]:
-                more, values = self._step(x[batch], y[batch])
-                return batch + 1, loss + more * (size / rows), values
+        def train(kept: Any, x: Any, y: Any) -> Any:
+            losses, values = self._step(x, y)
+            return tf.concat([kept[:1] + losses[tf.newaxis] * (x.shape[0] / rows), tf.transpose(values)], 0)
 
-            _, loss, values = tf.while_loop(lambda batch, *_: batch < whole, train, (0, tf.zeros(self.size), values))
-        if rest := rows - whole * size:
-            more, values = self._step(tf.constant(self.x[-rest:]), tf.constant(self.y[-rest:]))
-            loss += more * (rest / rows)
-        return loss, values
+        kept = tf.while_loop(lambda i, _: i < whole, lambda i, kept: (i + 1, train(kept, x[i], y[i])), (0, zeros))[1]
+        return train(kept, tf.constant(self.x[-rest:]), tf.constant(self.y[-rest:])) if rest else kept
 
     def _step(self, x: Any, y: Any) -> tuple[Any, Any]:
         """Train all models on one batch; return their losses, penalty included, and the values of what changes."""
 
-        def one(model: tuple[Any, Any, Any]) -> tuple[Any, Any, Any, Any]:
+        def one(model: tuple[Any, Any, Any]) -> tuple[Any, ...]:
             weights, states, numbers = model
             with tf.GradientTape() as tape:
                 tape.watch(weights)
-                _, loss, penalty, values, states = self._call(weights, states, numbers, x, y, training=True)
+                _, loss, penalty, values, rate, states = self._call(weights, states, numbers, x, y, training=True)
                 total = loss + penalty
-            return total, values, states, tape.gradient(total, weights)
+            return total, values, rate, states, tape.gradient(total, weights)
 
         # The gradient is taken inside: outside, it would keep the random numbers of all steps.
-        losses, values, states, gradients = tf.vectorized_map(one, self._stacked(), warn=False)
+        losses, values, rates, states, gradients = tf.vectorized_map(one, self._stacked(), warn=False)
         for variable, value in zip(self._states, states, strict=True):
             variable.assign(value)
-        values = self._all_values(values)
+        self._rates = rates[:, tf.newaxis]
         self._optimizer.apply([gradients], [self._weights])
         return losses, values
 
-    def _measure(self) -> tuple[Any, Any, Any, Any]:
+    def _measure(self) -> Any:
         """Return, in inference mode, outputs of shape `(models, examples, 1)`, losses, penalties, what changes."""
 
-        def one(model: tuple[Any, Any, Any]) -> tuple[Any, Any, Any, Any]:
+        def one(model: tuple[Any, Any, Any]) -> tuple[Any, ...]:
             return self._call(*model, tf.constant(self.x), tf.constant(self.y), training=False)[:4]
 
-        *measured, values = tf.vectorized_map(one, self._stacked(), warn=False)
-        return *measured, self._all_values(values)
-
-    def _all_values(self, values: Any) -> Any:
-        """Return the values of what changes, of shape `(values, models)`, the learning rate the last."""
-        rows = [tf.transpose(values)]
-        if self._rate:
-            rows.append(tf.broadcast_to(self._learning_rates(), (1, self.size)))
-        return tf.concat(rows, 0)
-
-    def _learning_rates(self) -> Any:
-        """Return the learning rates of this step: of shape `(models,)`, or one for all."""
-        if not self._rate:
-            return self._numbers[LEARNING_RATE]
-        rate = self._rate
-
-        def one(numbers: Mapping[str, Any]) -> Any:
-            schedule = lossreg.schedules.build(rate.with_numbers(numbers))
-            return tf.cast(schedule(self._optimizer.iterations), tf.float32)
-
-        numbers = _inside({key: tf.convert_to_tensor(number) for key, number in self._numbers.items()}, LEARNING_RATE)
-        return tf.vectorized_map(one, numbers, warn=False) if numbers else one({})
+        return tf.vectorized_map(one, self._stacked(), warn=False)
 
     def _stacked(self) -> tuple[Any, Any, Any]:
         numbers = {key: tf.convert_to_tensor(variable) for key, variable in self._numbers.items()}
@@ -351,21 +297,27 @@ class _Program:
 
     def _call(
         self, weights: Any, states: list[Any], numbers: Mapping[str, Any], x: Any, y: Any, *, training: bool
-    ) -> tuple[Any, Any, Any, Any, list[Any]]:
-        """Call one model; return its outputs, loss, penalty, the values of what changes, and new states."""
+    ) -> tuple[Any, ...]:
+        """Call one model; return outputs, loss, penalty, the values of what changes, learning rate, and new states."""
         parts = tf.split(weights, [math.prod(shape) for shape in self._shapes])
         parts = [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
         count = len(parts) - len(self._learned)
         learned = dict(zip(self._learned, parts[count:], strict=True))
-        created = {key: self._create(key, numbers, learned, step=self._optimizer.iterations) for key in self._specs}
+        step = self._optimizer.iterations
+        created = {key: self._create(key, numbers, learned, step=step) for key in self._specs}
         self._late.regularizer = created["reg"]
         y_hat, states, penalties = self._model.stateless_call(
             parts[:count], states, x, training=training, return_losses=True
         )
         found = {f"{key}.{path}": number for key, each in created.items() for path, number in each.numbers.items()}
         values = [found[path].tensor("float32") for path in self.changing if path != LEARNING_RATE]
+        if self._schedule:
+            schedule = lossreg.schedules.build(self._schedule.with_numbers(_inside(numbers, LEARNING_RATE)))
+            values.append(rate := tf.cast(schedule(step), tf.float32))
+        else:
+            rate = numbers[LEARNING_RATE]
         loss = created["loss"](y, y_hat)
-        return y_hat, loss, tf.add_n(penalties), tf.stack(values) if values else tf.zeros(0), states
+        return y_hat, loss, tf.add_n(penalties), tf.stack(values) if values else tf.zeros(0), rate, states
 
 
 def _inside(numbers: Mapping[str, Any], key: str) -> dict[str, Any]:
