@@ -17,7 +17,7 @@ RATES = "loss.r=0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
 # The same mixing weights as the end of a schedule, and a learned λ.
 CHANGING = [
     *("+schedule@loss.r=linear", "loss.r.initial_learning_rate=1", RATES.replace("loss.r", "loss.r.end_learning_rate")),
-    *("+variable@reg.r=positive", "reg.r.initial=0.0001"),
+    *("+learned@reg.r=positive", "reg.r.initial=0.0001"),
 ]
 
 
