@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lossreg._errors import NotAttachedError
@@ -74,7 +75,8 @@ def attach(model: keras.Model, *, static: bool = False) -> None:
 
         attached = LearnedNumbers()
         try:
-            host.learned_numbers = attached
+            for holder in (model, host):  # Keras saves what a model has, and trains what its layers have
+                holder.learned_numbers = attached
         except ValueError as error:
             raise NotAttachedError(
                 f"model '{model.name}' is built, so that its learned numbers would have no place in it: "
@@ -88,17 +90,22 @@ def created_in(model: keras.Model) -> list[Any]:
     import keras
 
     found: dict[int, Any] = {}
-    pending: list[Any] = [model, *model.metrics, *model.variables]
-    seen = set(map(id, pending))
+    # The loss first, then in the order of the layers: a saved model knows what was learned by its place.
+    pending: list[Any] = [getattr(model, "loss", None), model.metrics, model, model.variables]
+    seen: set[int] = set()
     while pending:
-        holder = pending.pop()
-        # Also of a layer that is not built, and of a metric that is made of a loss.
-        for value in keras.tree.flatten([*vars(holder).values(), getattr(holder, "loss", None)]):
-            if is_created(value) and hasattr(value, "numbers"):
-                found[id(value)] = value
-            elif isinstance(value, (keras.Layer, keras.metrics.Metric)) and id(value) not in seen:
-                seen.add(id(value))
-                pending.append(value)
+        value = pending.pop(0)
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if is_created(value) and hasattr(value, "numbers"):
+            found[id(value)] = value
+        elif isinstance(value, Mapping):
+            pending += value.values()
+        elif isinstance(value, (list, tuple)):
+            pending += value
+        elif isinstance(value, (keras.Layer, keras.metrics.Metric, keras.Variable)):
+            pending += vars(value).values()  # also of a layer that is not built, and of a metric made of a loss
     return [*found.values()]
 
 

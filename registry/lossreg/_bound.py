@@ -256,7 +256,7 @@ class Bound:
             return f"it holds {state}, which would be made anew"
         with tf.init_scope():
             numbers = {path: self.own_numbers[path].now() for path in paths}
-        return refusal(lambda tensors: unreduced(self._make(tensors) if tensors else self.function), numbers, data)
+        return refusal(lambda tensors: unreduced(self._make(tensors)), numbers, data)
 
     def _require_tensors(self, paths: Iterable[str], data: tuple[Any, ...]) -> None:
         taken = self._takes_tensors(data)

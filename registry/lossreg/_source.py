@@ -95,8 +95,13 @@ def _is_factory_object(target: Any) -> bool | None:
         tree = ast.parse(textwrap.dedent(inspect.getsource(target)))
     except (OSError, TypeError, SyntaxError):
         return None
-    found = [node for node in ast.walk(tree) if isinstance(node, (*_FUNCTIONS, ast.Lambda))]
-    return _is_factory(found[0]) if found else None
+    names = [*inspect.signature(target).parameters]
+    found = (node for node in ast.walk(tree) if isinstance(node, (*_FUNCTIONS, ast.Lambda)))
+    # A statement may hold several lambdas.
+    own = next(
+        (node for node in found if [p.arg for p in ast.walk(node.args) if isinstance(p, ast.arg)] == names), None
+    )
+    return None if own is None else _is_factory(own)
 
 
 def _find_definition(module: str, name: str, follow: int) -> tuple[str, _Function | ast.ClassDef] | None:
@@ -197,7 +202,8 @@ def _outline_class(module: str, definition: ast.ClassDef, follow: int) -> Outlin
 
 def _is_base_of_keras(module: str, base: ast.expr) -> bool:
     """Whether a base class is one of Keras's that take no hyperparameters, and no other that is called so."""
-    first, *_, last = dotted = _dotted(base)
+    dotted = _dotted(base)
+    first, last = dotted[0], dotted[-1]
     if dotted == ["object"]:
         return True
     tree = _parse(module)

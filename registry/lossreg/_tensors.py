@@ -123,8 +123,8 @@ def dtype_of(data: tuple[Any, ...]) -> str:
 def _differs(make: Any, program: Any, tensors: Mapping[str, Any], data: tuple[Any, ...]) -> bool:
     """Whether the value with tensors is another than with numbers."""
     random = np.random.default_rng(0)
-    examples = keras.tree.map_structure(lambda x: _example(x, random), data)
     try:
+        examples = keras.tree.map_structure(lambda x: _example(x, random), data)
         calls = [program(tensors, *examples), make({})(*examples), make({})(*examples)]
         found, expected, again = (
             [np.asarray(keras.ops.cast(x, "float64")) for x in keras.tree.flatten(call)] for call in calls
