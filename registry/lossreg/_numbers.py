@@ -49,12 +49,16 @@ class Number(ABC):
         raise TypeError(f"a {self.noun} has no variable")
 
     @abstractmethod
+    def value(self) -> Any:
+        """Return a scalar, a tensor or a variable, that has the value whenever it is computed."""
+
     def now(self) -> float:
         """Return the value that it has now."""
+        return float(self.value())
 
-    @abstractmethod
     def tensor(self, dtype: str) -> Any:
-        """Return a scalar tensor that has the value whenever it is computed."""
+        """Return the value as a tensor of this dtype; a gradient flows through what is learned."""
+        return tf.cast(self.value(), dtype)
 
     def assign(self, value: float) -> None:
         """Set the value.
@@ -89,18 +93,15 @@ class Constant(Number):
         return repr(self._value)
 
     def now(self) -> float:
-        """Return the number."""
         return self._value
 
-    def tensor(self, dtype: str) -> Any:
-        """Return the number as it will be when the tensor is computed, exact in every dtype."""
+    def value(self) -> Any:
         if self._variable is None:
-            with tf.init_scope():
+            with tf.init_scope():  # exact in every dtype
                 self._variable = tf.Variable(self._value, dtype=tf.float64, trainable=False)
-        return tf.cast(self._variable, dtype)
+        return self._variable
 
     def assign(self, value: float) -> None:
-        """Set the number, also in code that is compiled already."""
         self._value, self.given = value, True
         if self._variable is not None:
             self._variable.assign(value)
@@ -120,23 +121,15 @@ class HandedIn(Number):
 
     @property
     def trained(self) -> Any:
-        """The variable, if it is a trainable one of Keras."""
         return self.variable if isinstance(self.variable, keras.Variable) and self.variable.trainable else None
 
     def share(self, variable: Any) -> None:
-        """Train this variable in the place of its own."""
         self.variable = variable
 
-    def now(self) -> float:
-        """Return the variable's value."""
-        return float(self.variable)
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the variable's value as a tensor."""
-        return tf.cast(self.variable, dtype)
+    def value(self) -> Any:
+        return self.variable
 
     def assign(self, value: float) -> None:
-        """Set the variable."""
         self.variable.assign(value)
 
 
@@ -158,23 +151,14 @@ class Scheduled(Number):
         return repr(self.schedule)
 
     def follow(self, step: Step) -> None:
-        """Follow the steps of a model."""
         super().follow(step)
         self._step = step
 
-    def _value(self) -> Any:
+    def value(self) -> Any:
         return self.schedule(self._step() if callable(self._step) else self._step)
 
-    def now(self) -> float:
-        """Return the value at the step that training has come to."""
-        return float(self._value())
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the value at the step as it will be when the tensor is computed."""
-        return tf.cast(self._value(), dtype)
-
     def config(self) -> Any:
-        """Return the schedule's config node; a schedule of Keras is saved by Keras."""
+        # A schedule of Keras is saved by Keras.
         return node_of(self.schedule) if isinstance(self.schedule, RegisteredSchedule) else self.schedule
 
 
@@ -212,8 +196,7 @@ class LearnedNumber(Number):
     def __repr__(self) -> str:
         return f"<learned {self.plugin.qualified_name}({show(self.parameters)})>"
 
-    def __call__(self) -> Any:
-        """Return the value, a scalar tensor."""
+    def value(self) -> Any:
         return self._function(tf.convert_to_tensor(self.trained))
 
     def start(self) -> float:
@@ -233,23 +216,12 @@ class LearnedNumber(Number):
         return self._unconstrained
 
     def share(self, variable: Any) -> None:
-        """Train this variable in the place of its own."""
         self._unconstrained = variable
 
-    def now(self) -> float:
-        """Return the value that has been learned so far."""
-        return float(self())
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the value as it will be when the tensor is computed; a gradient flows through it."""
-        return tf.cast(self(), dtype)
-
     def assign(self, value: float) -> None:
-        """Set the value; it goes on being learned from there."""
         self.trained.assign(self._inverse(value))
 
     def config(self) -> Any:
-        """Return the config node."""
         return node_of(self)
 
     def penalty(self) -> Any:

@@ -170,17 +170,14 @@ class RegisteredLoss(_Registered, keras.losses.Loss):
 
 def _same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """Make ranks that differ by one equal, as Keras does for its own functions: `(n,)` meets `(n, 1)` elementwise."""
-    if len(y_true.shape) == len(y_pred.shape) + 1 and y_true.shape[-1] == 1:
-        y_pred, y_true = _lower_and_higher(y_pred, y_true)
-    elif len(y_pred.shape) == len(y_true.shape) + 1 and y_pred.shape[-1] == 1:
-        y_true, y_pred = _lower_and_higher(y_true, y_pred)
-    return y_true, y_pred
-
-
-def _lower_and_higher(lower: Any, higher: Any) -> tuple[Any, Any]:
+    lower, higher = sorted((y_true, y_pred), key=lambda x: len(x.shape))
+    if len(higher.shape) != len(lower.shape) + 1 or higher.shape[-1] != 1:
+        return y_true, y_pred
     if len(lower.shape) == 1:  # the last axis of (n,) is the batch, over which no loss may reduce
-        return keras.ops.expand_dims(lower, axis=-1), higher
-    return lower, keras.ops.squeeze(higher, axis=-1)
+        same = keras.ops.expand_dims(lower, axis=-1), higher
+    else:
+        same = lower, keras.ops.squeeze(higher, axis=-1)
+    return same if lower is y_true else same[::-1]
 
 
 @keras.saving.register_keras_serializable("lossreg")
