@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -129,3 +131,41 @@ def test_the_config_makes_an_equal_object(r: float) -> None:
 def test_tensors_are_taken_for_numbers() -> None:
     loss = lossreg.losses.create("mix", r=keras.ops.convert_to_tensor(0.8))
     assert float(loss(Y, P)) == pytest.approx(float(lossreg.losses.create("mix", r=0.8)(Y, P)), rel=1e-6)
+
+
+@pytest.mark.parametrize(("true_shape", "pred_shape"), [((4, 1), (4,)), ((4,), (4, 1))])
+def test_ranks_that_differ_give_one_value_per_sample_as_keras_does(
+    true_shape: tuple[int, ...], pred_shape: tuple[int, ...]
+) -> None:
+    y_true, y_pred = np.array([0.0, 1.0, 1.0, 0.0], "float32"), np.array([0.1, 0.2, 0.7, 0.9], "float32")
+    loss = lossreg.losses.create("mse")
+    value = loss.call(keras.ops.array(y_true.reshape(true_shape)), keras.ops.array(y_pred.reshape(pred_shape)))
+    np.testing.assert_allclose(value, (y_true - y_pred) ** 2, rtol=1e-6)
+
+
+def squared(y_true: Any, y_pred: Any) -> Any:
+    return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+@pytest.mark.parametrize("mode", [{"run_eagerly": True}, {"jit_compile": True}])
+@pytest.mark.parametrize(
+    ("y_shape", "p_shape"),
+    [((1,), (1,)), ((), (1,)), ((3,), (3,)), ((4,), (4, 1)), ((4, 1), (4,)), ((4, 2), (4, 2)), ((3,), (1,))],
+)
+def test_ranks_and_weights_are_those_of_plain_keras(
+    y_shape: tuple[int, ...], p_shape: tuple[int, ...], mode: dict[str, bool]
+) -> None:
+    random, n = np.random.default_rng(0), 4
+    y, p = (random.normal(size=(n, *shape)).astype("float32") for shape in (y_shape, p_shape))
+    lossreg.losses.register("squared", replace=True)(squared)
+    for weights in (None, np.arange(n, dtype="float32")):
+        found = []
+        for loss in (squared, lossreg.losses.create("squared")):
+            model = keras.Sequential([keras.Input(p_shape), keras.layers.Activation("linear")])
+            model.compile("sgd", loss, **mode)
+            try:
+                found.append(float(model.evaluate(p, y, sample_weight=weights, batch_size=n, verbose=0)))
+            except Exception as error:  # what Keras refuses, the registry may refuse too
+                found.append(type(error).__name__)
+        plain, registered = found
+        assert registered == (plain if isinstance(plain, str) else pytest.approx(plain, rel=1e-6))
