@@ -169,3 +169,36 @@ def test_ranks_and_weights_are_those_of_plain_keras(
                 found.append(type(error).__name__)
         plain, registered = found
         assert registered == (plain if isinstance(plain, str) else pytest.approx(plain, rel=1e-6))
+
+
+def test_a_loss_of_keras_that_is_made_already_keeps_its_sample_weights() -> None:
+    huber = keras.losses.Huber(delta=0.5)
+    lossreg.losses.register("my_huber", replace=True)(huber)
+    p = np.array([[1.0], [2.0], [3.0], [4.0]], "float32")
+    weights = np.array([0.0, 0.0, 0.0, 4.0], "float32")
+    loss = lossreg.losses.create("my_huber")
+    assert lossreg.losses.describe("my_huber").parameters == ()
+    assert float(loss(0 * p, p, sample_weight=weights)) == float(huber(0 * p, p, sample_weight=weights))
+
+
+def test_a_function_that_wants_sample_weights_is_refused() -> None:
+    @lossreg.losses.register("weighs", replace=True)
+    def weighs(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return y_true - y_pred
+
+    with pytest.raises(BrokenPluginError, match="its parameter 'sample_weight' would be handed no weights"):
+        lossreg.losses.create("weighs")
+
+
+def test_a_parameter_by_the_name_of_a_method_works_and_is_assigned_by_its_number() -> None:
+    @lossreg.losses.register("clash", replace=True)
+    def clash(y_true: Any, y_pred: Any, call: float = 1.0, reduction: str = "mean") -> Any:
+        return call * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    loss = lossreg.losses.create("clash", call=2.0, reduction="sum")
+    assert float(loss(Y, P)) == pytest.approx(2 * np.mean((Y - P) ** 2), rel=1e-6)
+    with pytest.raises(AttributeError, match=r"'call' is a method here"):
+        loss.call = 5.0
+    loss.numbers["call"].assign(5.0)
+    assert float(loss(Y, P)) == pytest.approx(5 * np.mean((Y - P) ** 2), rel=1e-6)
+    assert "reduction='sum'" in repr(loss)

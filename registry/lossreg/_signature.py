@@ -81,6 +81,8 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
     else:
         style = Style.FACTORY
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if style is Style.FUNCTION and any(p.name == "sample_weight" for p in named):
+        raise ValueError("its parameter 'sample_weight' would be handed no weights; Keras weights what it returns")
     if any(p.name == "name" and p.default is REQUIRED for p in named):
         raise ValueError("its parameter 'name' has no default; 'name' is the plugin's own name in a config")
     return style, tuple(
