@@ -40,10 +40,6 @@ _BUILTIN_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list,
 def describe(plugin: Plugin, data_arguments: tuple[str, ...]) -> Description:
     """Describe a plugin; its source is read without being imported wherever it settles the signature.
 
-    Arguments:
-        plugin: where it comes from.
-        data_arguments: the names of the arguments that hold data, not hyperparameters.
-
     Raises:
         BrokenPluginError: if it cannot be imported, or a config cannot hold its parameters.
     """
@@ -61,13 +57,6 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
 
     A function whose first parameters are the data (`y_true, y_pred` of a loss, `weights` of a regularizer) is called
     with them; any other function is a factory. Names that people commonly give to data are recognised.
-
-    Arguments:
-        outline: what is known of the target.
-        data_arguments: the names of the data arguments; as many as there are, the first parameters hold data.
-
-    Returns:
-        The style and the hyperparameters in the order of the signature.
 
     Raises:
         ValueError: if a parameter is called `name` and has no default: a config node's `name` is the plugin's.
