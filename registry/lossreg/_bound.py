@@ -19,14 +19,11 @@ from lossreg._tensors import dtype_of, reason, refusal, state_of
 
 
 class Bound:
-    """A plugin with its parameters.
+    """A plugin with its parameters; terms, schedules and learned numbers in them are built here.
 
     Where every parameter is a constant and Keras runs eagerly, the plugin is handed numbers. A schedule or a learned
     number is handed to it as a tensor. So is a constant in compiled code, where the plugin takes it, so that another
     number can be assigned later without compiling again.
-
-    Arguments:
-        spec: the plugin with its parameters; terms, schedules and learned numbers in it are built here.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -81,11 +78,7 @@ class Bound:
         return self._arguments(given | self._handed_in, number, lambda path, term: show_term(term))
 
     def read(self, name: str) -> Any:
-        """Return the value of a parameter: a number, a mapping, the plugins inside of it, or what was given.
-
-        Raises:
-            AttributeError: if there is no such parameter.
-        """
+        """Return the value of a parameter: a number, a mapping, the plugins inside of it, or what was given."""
         if name in self.own_numbers:
             return self.own_numbers[name].now()
         parameter = self.described.get(name)
@@ -101,11 +94,7 @@ class Bound:
         return _Numbers(self, name, value) if parameter.takes_numbers else MappingProxyType(value)
 
     def assign(self, path: str, value: Any) -> None:
-        """Set a number.
-
-        Arguments:
-            path: its path, as in `numbers`.
-            value: the new value.
+        """Set a number, by its path.
 
         Raises:
             ParameterError: if the value is no number or out of bounds, the number is a schedule's, or the model was
@@ -141,12 +130,7 @@ class Bound:
         self.own_numbers[path] = number
 
     def follow(self, step: Step, static: bool = False) -> None:
-        """Let its schedules follow a step, and say that somebody trains what is learned.
-
-        Arguments:
-            step: the number of training steps done, or a function that returns it.
-            static: whether constants are numbers in compiled code, too.
-        """
+        """Let its schedules follow a step, and say that somebody trains what is learned."""
         if static != self._static:
             self._static, self._taken = static, None
         for number in self.own_numbers.values():
@@ -171,16 +155,12 @@ class Bound:
         except RegistryError:
             raise
         except Exception as error:
-            raise self._raised(reason(error)) from error
+            raise self._failed(f"raised {reason(error)}") from error
         if callable(value) and not hasattr(value, "shape"):
-            raise BrokenPluginError(
-                f"'{self.plugin.name}' of package {self.plugin.origin} returned a function when it was called with the "
-                "data: are its first parameters the data, or is it a factory?"
-            )
+            what = "returned a function when it was called with the data"
+            raise self._failed(f"{what}: are its first parameters the data, or is it a factory?")
         if value is None:
-            raise BrokenPluginError(
-                f"'{self.plugin.name}' of package {self.plugin.origin} returned None; is a `return` missing?"
-            )
+            raise self._failed("returned None; is a `return` missing?")
         return self.finish(value)
 
     def finish(self, value: Any) -> Any:
@@ -191,12 +171,7 @@ class Bound:
         return value
 
     def function_for(self, data: tuple[Any, ...]) -> Callable[..., Any]:
-        """Return what is called with the data: made with tensors where a number may change.
-
-        Raises:
-            NotAttachedError: if a schedule or a learned number has no model to follow.
-            BrokenPluginError: if the plugin does not take a tensor in its place.
-        """
+        """Return what is called with the data: made with tensors where a number may change."""
         changing = [path for path, number in self.own_numbers.items() if number.changes]
         for path in changing:
             if self.own_numbers[path].follows and not self.own_numbers[path].attached:
@@ -264,14 +239,14 @@ class Bound:
             if path in taken:
                 continue
             if not state_of(self.function) and (broken := self._refusal((), data)):  # in any case
-                raise self._raised(broken)
+                raise self._failed(f"raised {broken}")
             raise BrokenPluginError(
                 f"{self.owner} does not take a {self.own_numbers[path].noun} for '{path}', since that is a tensor: "
                 f"{self._refused[path]}"
             )
 
-    def _raised(self, what: str) -> BrokenPluginError:
-        return BrokenPluginError(f"'{self.plugin.name}' of package {self.plugin.origin} raised {what}")
+    def _failed(self, what: str) -> BrokenPluginError:
+        return BrokenPluginError(f"'{self.plugin.name}' of package {self.plugin.origin} {what}")
 
 
 class _Numbers(Mapping[str, float]):

@@ -74,12 +74,7 @@ class Number(ABC):
 
 
 class Constant(Number):
-    """A number; compiled code reads it from a variable, so that another can be assigned.
-
-    Arguments:
-        value: the number.
-        given: whether it was given; otherwise it is the plugin's own default.
-    """
+    """A number, given or the default; compiled code reads it from a variable, so that another can be assigned."""
 
     noun = "constant"
     changes = False
@@ -134,11 +129,7 @@ class HandedIn(Number):
 
 
 class Scheduled(Number):
-    """A number that is a function of the training step.
-
-    Arguments:
-        schedule: a `keras.optimizers.schedules.LearningRateSchedule`.
-    """
+    """A number that is a function of the training step, by a schedule of Keras."""
 
     noun = "schedule"
     follows = True
@@ -200,11 +191,7 @@ class LearnedNumber(Number):
         return self._function(tf.convert_to_tensor(self.trained))
 
     def start(self) -> float:
-        """Return what is trained as it is at the start.
-
-        Raises:
-            ParameterError: if the value at the start is out of bounds.
-        """
+        """Return what is trained as it is at the start; a `ParameterError` if that is out of bounds."""
         return self._inverse(self._function.initial)
 
     @property

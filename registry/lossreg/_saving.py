@@ -44,17 +44,7 @@ def create_again(registry: Registry, config: Mapping[str, Any]) -> Any:
 
 
 def parse_again(registry: Registry, config: Mapping[str, Any], revive: Callable[[Any], Any], where: str = "") -> Spec:
-    """Parse what `config_of` recorded.
-
-    Arguments:
-        registry: where its kind is registered.
-        config: `{plugin: <qualified name>, version: …, parameters: {…}}`.
-        revive: makes an object of Keras of what Keras wrote of it.
-        where: the file it is from, for messages.
-
-    Raises:
-        UnknownNameError, ParameterError: as `create_again`.
-    """
+    """Parse what `config_of` recorded in a file; `revive` makes an object of Keras of what Keras wrote of it."""
     values = {name: _revived(value, revive) for name, value in config["parameters"].items()}
     try:
         return registry.parse({**values, "name": config["plugin"]})

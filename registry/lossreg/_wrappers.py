@@ -57,7 +57,10 @@ class _Registered:
 
     def __setattr__(self, name: str, value: Any) -> None:
         bound = self._bound
-        if bound is None or name.startswith("_") or name in self.__dict__ or hasattr(type(self), name):
+        ours = hasattr(type(self), name)
+        if ours and bound is not None and name in bound.described and name not in self.__dict__:
+            raise AttributeError(f"{bound.owner}: '{name}' is a method here. Use .numbers['{name}'].assign(…).")
+        if bound is None or name.startswith("_") or name in self.__dict__ or ours:
             super().__setattr__(name, value)
         elif name in bound.own_numbers:
             bound.assign(name, value)

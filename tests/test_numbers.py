@@ -759,7 +759,7 @@ LOAD = """
 import json, sys, warnings
 import lossreg
 warnings.filterwarnings("error", module="lossreg")
-from tests.test_changing import X, Y, numbers_of
+from tests.test_numbers import X, Y, numbers_of
 if sys.argv[2] == "keras":
     import keras
     lossreg.losses.create("mse")  # Keras then knows our classes
