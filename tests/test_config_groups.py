@@ -20,8 +20,7 @@ import lossreg
 from hydra_plugins.lossreg._search_path import RegistrySearchPath
 from hydra_plugins.lossreg.config_source import GROUPS, RegistryConfigSource
 from lossreg import Registry
-from lossreg.training.config import ACTIVATIONS, OPTIMIZERS, Config, read_config
-from lossreg.training.errors import ConfigError
+from lossreg.training import ACTIVATIONS, OPTIMIZERS, Config, ConfigError, read_config
 from tests.conftest import ROOT, Run
 
 
