@@ -18,7 +18,7 @@ import lossreg
 from docs.make_catalogue import IMAGES, NOT_DRAWN, describe, draw, page, values
 from lossreg.training.config import read_config
 from tests.conftest import ROOT
-from tests.test_config_groups import composed
+from tests.hydra_plugins.test_config_source import composed
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]

@@ -10,7 +10,7 @@ import pytest
 
 import lossreg
 from lossreg import BrokenPluginError, ParameterError, Registry
-from tests.test_config_groups import composed
+from tests.hydra_plugins.test_config_source import composed
 
 Y = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
 P = np.array([[0.1], [0.7], [0.4], [0.5]], np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from pathlib import Path
 import pytest
 from hydra.errors import HydraException
 
-from lossreg.sweeps.backends import Engine
-from tests.test_launcher import Multirun, multirun  # noqa: F401 - a fixture
-from tests.test_results import APP, ROOT, rows
+from lossreg.sweeps._backends import Engine
+from tests.sweeps.test_launch import Multirun, multirun  # noqa: F401 - a fixture
+from tests.sweeps.test_results import APP, ENVIRONMENT, rows
 
 JOBS = ["loss=bce,mix", "seed=range(0,8)", "fail=3", "diverge=5", "hydra.launcher.chunk_size=2"]
 
@@ -39,11 +38,10 @@ def check(tmp_path: Path) -> set[str]:
 def sweep(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """Run the sweep `JOBS` as a program: what a worker that dies leaves behind must not reach the other tests."""
     command = [sys.executable, str(APP), "--multirun", "hydra/launcher=vectorized", "hydra.sweep.dir=sweep"]
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [*command, f"log={tmp_path}/log", *JOBS, *overrides],
         cwd=tmp_path,
-        env=variables,
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=200,
