@@ -63,8 +63,8 @@ def main(cfg: DictConfig) -> float:
     directory = Path(HydraConfig.get().runtime.output_dir)
 
     # Whatever can be refused is refused before TensorFlow is imported.
-    lossreg.losses.check(cfg.loss, key="loss")
-    lossreg.regularizers.check(cfg.reg, key="reg")
+    lossreg.losses.parse(cfg.loss, key="loss")
+    lossreg.regularizers.parse(cfg.reg, key="reg")
     config = read_config(cfg)
 
     with quiet_startup():

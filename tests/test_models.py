@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ import pytest
 
 import lossreg
 from lossreg import ModelFileError, ParameterError, Registry, UnknownNameError
-from lossreg._import_hook import after_import
 from tests.conftest import ROOT
 
 X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
@@ -64,9 +60,8 @@ LOAD = """
 import json, sys
 import lossreg
 assert "keras" not in sys.modules
-import keras
-from tests.test_models import state
-loaders = {"keras": keras.models.load_model, "lossreg": lossreg.load_model}
+from tests.test_models import keras, state
+loaders = {"lossreg": lossreg.load_model, "keras": keras.models.load_model}
 print(json.dumps({name: [state(load(path)) for path in sys.argv[1:]] for name, load in loaders.items()}))
 """
 
@@ -78,8 +73,8 @@ def states(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     found: dict[str, list[list[Any]]] = {"saved": []}
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(packages))
-        losses = Registry("lossreg.losses", lossreg.losses.kind)
-        regularizers = Registry("lossreg.regularizers", lossreg.regularizers.kind)
+        losses = Registry(lossreg.losses.kind)
+        regularizers = Registry(lossreg.regularizers.kind)
         for number, (loss, params, penalty, penalty_params) in enumerate(PAIRS):
             model = compiled(losses.create(loss, **params), regularizers.create(penalty, **penalty_params))
             model.save(folder / f"{number}.keras")
@@ -297,53 +292,3 @@ def test_a_file_that_is_no_model_is_an_error_that_says_what_to_do(saved: Path, t
     for name, message in expected.items():
         with pytest.raises(ModelFileError, match=message):
             lossreg.load_model(tmp_path / name)
-
-
-class TestAfterImport:
-    @pytest.fixture
-    def module(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-        (tmp_path / "imported_late.py").write_text("value = 1\nseen = []\n")
-        monkeypatch.syspath_prepend(str(tmp_path))
-        monkeypatch.delitem(sys.modules, "imported_late", raising=False)
-        return "imported_late"
-
-    def test_the_action_follows_the_import(self, module: str) -> None:
-        called: list[int] = []
-        after_import(module, lambda: called.append(sys.modules[module].value))
-        assert called == []
-        imported = importlib.import_module(module)
-        assert called == [1]
-        assert isinstance(imported.__loader__, SourceFileLoader)
-        assert imported.__spec__ is not None
-        assert imported.__loader__ is imported.__spec__.loader
-        importlib.reload(imported)
-        assert called == [1]
-
-    def test_looking_for_the_module_is_not_importing_it(self, module: str) -> None:
-        called: list[int] = []
-        after_import(module, lambda: called.append(1))
-        found = importlib.util.find_spec(module)
-        assert found is not None
-        assert found.loader is not None
-        assert found.loader.get_source(module).startswith("value")  # type: ignore[attr-defined]
-        assert called == []
-        importlib.import_module(module)
-        assert called == [1]
-
-    def test_an_import_that_is_over_calls_it_at_once(self, module: str) -> None:
-        importlib.import_module(module)
-        called: list[str] = []
-        after_import(module, lambda: called.append("now"))
-        assert called == ["now"]
-
-    def test_a_module_that_is_not_there_stays_an_ordinary_error(self) -> None:
-        after_import("never_installed", lambda: None)
-        with pytest.raises(ModuleNotFoundError, match="No module named 'never_installed'"):
-            importlib.import_module("never_installed")
-
-    def test_two_may_wait_for_one_module(self, module: str) -> None:
-        called: list[str] = []
-        after_import(module, lambda: called.append("first"))
-        after_import(module, lambda: called.append("second"))
-        importlib.import_module(module)
-        assert sorted(called) == ["first", "second"]

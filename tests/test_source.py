@@ -39,7 +39,7 @@ def test_reading_imports_nothing() -> None:
     code = (
         "import sys; from lossreg._source import outline_of_source as read; "
         f"assert all(read(target) for target in {TARGETS}); "
-        "print([name for name in ('keras', 'tensorflow', 'plugins') if name in sys.modules])"
+        "print([name for name in ('keras', 'tensorflow', 'lossreg_plugins') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

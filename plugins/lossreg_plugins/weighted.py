@@ -15,14 +15,11 @@ def weighted(terms: dict[str, Callable[..., Any]], weights: dict[str, float] = {
         terms: the terms by a name of your choice; in a config, nodes of their own.
         weights: the weight of each term by the same name; 1 where it is left out. Defaults to no weights.
 
-    Returns:
-        A function of what the terms are functions of.
+    Returns a function of what the terms are functions of.
 
-    Raises:
-        ValueError: if a weight belongs to no term, or there is no term.
+    Raises ValueError if a weight belongs to no term, or there is no term.
 
     Example:
-
     >>> total = weighted({"first": abs, "second": float}, {"second": 0.5})
     >>> total(-3)  # 1 × 3 + 0.5 × -3
     1.5

@@ -12,10 +12,8 @@ Importing this package imports neither TensorFlow nor Keras; creating a loss or 
 
 from __future__ import annotations
 
-import importlib
-
 from lossreg._attach import attach
-from lossreg._catalog import Description, Kind, Plugin, Registry, is_registered
+from lossreg._catalog import Registry
 from lossreg._errors import (
     AmbiguousNameError,
     BrokenPluginError,
@@ -28,11 +26,15 @@ from lossreg._errors import (
     UnknownNameError,
     did_you_mean,
 )
-from lossreg._import_hook import after_import
+from lossreg._kinds import GROUPS, KINDS, learned, losses, regularizers, schedules
 from lossreg._models import load_model
-from lossreg._signature import REQUIRED, Parameter, Style
+from lossreg._plugin import REQUIRED, Description, Kind, Parameter, Plugin, Style
+from lossreg._spec import Spec, is_created
+from lossreg._startup import quiet_startup
 
 __all__ = [
+    "GROUPS",
+    "KINDS",
     "REQUIRED",
     "AmbiguousNameError",
     "BrokenPluginError",
@@ -47,29 +49,16 @@ __all__ = [
     "Registry",
     "RegistryError",
     "ShapeError",
+    "Spec",
     "Style",
     "UnknownNameError",
     "attach",
     "did_you_mean",
-    "is_registered",
+    "is_created",
+    "learned",
     "load_model",
     "losses",
+    "quiet_startup",
     "regularizers",
     "schedules",
-    "variables",
 ]
-
-schedules = Registry("lossreg.schedules", Kind("schedule", ("step",)))
-"""The schedules, functions of the training step: `lossreg.schedules`."""
-
-variables = Registry("lossreg.variables", Kind("variable", ("raw",)))
-"""The variables, numbers that are learned: `lossreg.variables`."""
-
-losses = Registry("lossreg.losses", Kind("loss", ("y_true", "y_pred"), (schedules, variables)))
-"""The losses: `lossreg.losses`."""
-
-regularizers = Registry("lossreg.regularizers", Kind("regularizer", ("weights",), (schedules, variables)))
-"""The regularizers: `lossreg.regularizers`."""
-
-# Keras can then load a model that holds our objects, whoever calls it.
-after_import("keras", lambda: importlib.import_module("lossreg._wrappers"))

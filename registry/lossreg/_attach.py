@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lossreg._catalog import is_registered
 from lossreg._errors import NotAttachedError
+from lossreg._spec import is_created
 
 if TYPE_CHECKING:
     import keras
 
 
-def attach(model: keras.Model, *, fixed: bool = False) -> None:
-    """Let the schedules and variables in a model's loss and regularizers follow its training.
+def attach(model: keras.Model, *, static: bool = False) -> None:
+    """Let the schedules and learned numbers in a model's loss and regularizers follow its training.
 
     Schedules then have the value of the optimizer's step, `model.optimizer.iterations`, as a schedule of the learning
-    rate has. Variables are trained by the optimizer with the weights, and belong to `model.trainable_variables`; so
-    does a trainable `keras.Variable` that was handed in. `lossreg.load_model` attaches what it loads.
+    rate has. What is learned is trained by the optimizer with the weights, and belongs to `model.trainable_variables`;
+    so does a trainable `keras.Variable` that was handed in. `lossreg.load_model` attaches what it loads.
 
     Arguments:
         model: a compiled model that has not been trained yet. After a `compile` with another loss it is attached again.
             A loss follows the model that it was attached to last.
-        fixed: whether constants are numbers in compiled code, too, so that they cannot be assigned after compiling. A
+        static: whether constants are numbers in compiled code, too, so that they cannot be assigned after compiling. A
             step of a small model in a compiled loop then is somewhat faster.
 
     Raises:
-        NotAttachedError: if the model is not compiled, or was trained with an optimizer that does not know a variable,
-            or is a sequential model that is not built, and there are variables.
+        NotAttachedError: if the model is not compiled; or, where there are learned numbers, was trained with an
+            optimizer that does not know one, is a sequential model that is not built, or is one of a class of one's own
+            that is.
 
     Example:
 
@@ -44,61 +46,76 @@ def attach(model: keras.Model, *, fixed: bool = False) -> None:
     """
     import tensorflow as tf
 
-    from lossreg._wrappers import LearnedNumbers
-
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         raise NotAttachedError(f"model '{model.name}' is not compiled: call model.compile(…) before lossreg.attach.")
     variables: dict[int, Any] = {}
-    for each in registered_in(model):
-        each.follow(lambda: model.optimizer.iterations, fixed)
-        variables |= {
-            id(trained): trained for number in each.numbers.values() if (trained := number.trained) is not None
-        }
-    attached = getattr(model, "learned_numbers", None)
-    if [*map(id, attached.numbers if attached else ())] == [*variables]:
+    for each in created_in(model):
+        each.follow(lambda: model.optimizer.iterations, static)
+        variables |= {id(t): t for number in each.numbers.values() if (t := number.trained) is not None}
+    host = _host(model)
+    attached = getattr(host, "learned_numbers", None)
+    if [*map(id, attached.held() if attached else ())] == [*variables]:
         return
     if optimizer.built:
         raise NotAttachedError(
-            f"model '{model.name}' was trained without the variables of its loss or regularizers: "
+            f"model '{model.name}' was trained without the learned numbers of its loss or regularizers: "
             "call lossreg.attach after model.compile(…), before the model is trained."
+        )
+    if host is None:
+        raise NotAttachedError(
+            f"model '{model.name}' is not built, so that its learned numbers would have no place in it: "
+            "begin it with keras.Input(…), or call model.build(…), before lossreg.attach."
         )
     # The gradient of a mixing weight does not wait for its use in the loss. That it is read before it is updated stands
     # in control dependencies, which this pass drops from some programs (TensorFlow 2.21); without it nothing is slower.
     tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
     if attached is None:
+        from lossreg._learned import LearnedNumbers
+
         attached = LearnedNumbers()
-        for holder in dict.fromkeys([model, _holder(model)]):
-            holder._tracker.unlock()  # as Keras does where it adds weights to what is built
-            holder.learned_numbers = attached
-        if all(layer is not attached for layer in holder._layers):  # a functional model of Keras 3.12 has a list apart
-            holder._layers.append(attached)
+        try:
+            for holder in (model, host):  # Keras saves what a model has, and trains what its layers have
+                holder.learned_numbers = attached
+        except ValueError as error:
+            raise NotAttachedError(
+                f"model '{model.name}' is built, so that its learned numbers would have no place in it: "
+                "call lossreg.attach after model.compile(…), before the model is built."
+            ) from error
     attached.hold([*variables.values()])
 
 
-def registered_in(model: keras.Model) -> list[Any]:
+def created_in(model: keras.Model) -> list[Any]:
     """Return what registries created of a compiled model's losses, metrics and regularizers, each once."""
     import keras
 
-    metrics = getattr(model, "_compile_metrics", None)
-    compiled = [getattr(model, "loss", None)]
-    compiled += [getattr(metrics, name, None) for name in ("_user_metrics", "_user_weighted_metrics")]
-    found: list[Any] = keras.tree.flatten(compiled)
-    for layer in model._flatten_layers():
-        found += vars(layer).values()  # also of a layer that is not built
-    found += [variable.regularizer for variable in model.variables]
-    return [*{id(each): each for each in found if is_registered(each) and hasattr(each, "numbers")}.values()]
+    found: dict[int, Any] = {}
+    # The loss first, then in the order of the layers: a saved model knows what was learned by its place.
+    pending: list[Any] = [getattr(model, "loss", None), model.metrics, model, model.variables]
+    seen: set[int] = set()
+    while pending:
+        value = pending.pop(0)
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if is_created(value) and hasattr(value, "numbers"):
+            found[id(value)] = value
+        elif isinstance(value, Mapping):
+            pending += value.values()
+        elif isinstance(value, (list, tuple)):
+            pending += value
+        elif isinstance(value, (keras.Layer, keras.metrics.Metric, keras.Variable)):
+            pending += vars(value).values()  # also of a layer that is not built, and of a metric made of a loss
+    return [*found.values()]
 
 
-def _holder(model: keras.Model) -> Any:
-    """Return what has room for one more layer: not a sequential model, whose layers are its stack, but its input."""
+def _host(model: keras.Model) -> Any:
+    """Return what has room for one more layer: an input, which never is called, or a model of a class of one's own."""
     import keras
 
-    if not isinstance(model, keras.Sequential):
+    if not isinstance(model, keras.Sequential) and not hasattr(model, "inputs"):
         return model
     if not model.built:
-        raise NotAttachedError(
-            f"model '{model.name}' is not built, so that its variables would have no place in it: "
-            "begin it with keras.Input(…), or call model.build(…), before lossreg.attach."
-        )
-    return model._layers[0]
+        return None
+    layers = keras.Model(model.inputs, model.outputs).layers
+    return next(layer for layer in layers if isinstance(layer, keras.layers.InputLayer))

@@ -11,7 +11,18 @@ class RegistryError(Exception):
 
 
 class UnknownNameError(RegistryError, LookupError):
-    """No installed package and nothing in this process registers the name."""
+    """No installed package and nothing in this process registers the name.
+
+    Arguments:
+        message: what is said.
+        name: the name.
+        noun: what it was to be: `"loss"`.
+        group: the entry-point group in which it was looked for.
+    """
+
+    def __init__(self, message: str, name: str = "", noun: str = "", group: str = "") -> None:
+        super().__init__(message)
+        self.name, self.noun, self.group = name, noun, group
 
 
 class AmbiguousNameError(RegistryError, LookupError):

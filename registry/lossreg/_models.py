@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
-from importlib import metadata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lossreg._errors import ModelFileError, ParameterError, RegistryError, UnknownNameError
+from lossreg._attach import attach, created_in
+from lossreg._errors import ModelFileError, RegistryError
+from lossreg._kinds import losses, regularizers, schedules
+from lossreg._saving import parse_again
 
 if TYPE_CHECKING:
     import keras
 
-    from lossreg._catalog import Registry
-
 # How Keras writes what a registry created, by the kind of plugin that it holds.
-_OURS = {"RegisteredLoss": "losses", "RegisteredRegularizer": "regularizers", "RegisteredSchedule": "schedules"}
+_OURS = {"RegisteredLoss": losses, "RegisteredRegularizer": regularizers, "RegisteredSchedule": schedules}
 _OUR_MODULES = {"lossreg._wrappers", "lossreg._numbers"}
 # How Keras writes values that JSON does not have.
 _VALUES = {"__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__keras_tensor__"}
@@ -59,29 +58,29 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     ...     print(lossreg.load_model(f"{folder}/model.keras").loss)
     <loss lossreg/mix(r=0.8)>
     """
-    import lossreg
-
     path = Path(path)
     config = _read_config(path)
-    nodes = list(_nodes(config))
+    nodes = [(where, value) for where, value in _walk(config) if _names_class(value)]
     for where, node in nodes:
         _refuse_strangers(path, where, node)
     ours = [node for _, node in nodes if node["class_name"] in _OURS]
     for node in ours:
-        _find_again(getattr(lossreg, _OURS[node["class_name"]]), node["config"], path)
+        parse_again(_OURS[node["class_name"]], node["config"], lambda value: 0.0, str(path))
 
-    importlib.import_module("lossreg._wrappers")  # registers our classes with Keras
     import keras
+
+    from lossreg import _wrappers  # noqa: F401  registers our classes with Keras
 
     _refuse_custom_objects(path, config, keras.saving.get_custom_objects())
     try:
-        for loss in _bare_strings((config.get("compile_config") or {}).get("loss")):
-            keras.losses.get(loss)  # Keras itself looks when training starts
+        for _, loss in _walk((config.get("compile_config") or {}).get("loss"), stop=_names_class):
+            if isinstance(loss, str):
+                keras.losses.get(loss)  # Keras itself looks when training starts
         if config.get("compile_config") and any(node["config"].get("learned") for node in ours):
-            return _load_with_variables(path, config["compile_config"])
+            return _load_with_learned(path, config["compile_config"])
         model = keras.models.load_model(path, safe_mode=True)
         if getattr(model, "optimizer", None) is not None:
-            lossreg.attach(model)
+            attach(model)
         return model
     except RegistryError:
         raise
@@ -90,16 +89,14 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
         raise ModelFileError(f"{path}: Keras cannot load it: {message[:300]}") from error
 
 
-def _load_with_variables(path: Path, compile_config: dict[str, Any]) -> keras.Model:
-    """Load a model whose optimizer trains variables of its loss and regularizers too, which Keras knows nothing of."""
+def _load_with_learned(path: Path, compile_config: dict[str, Any]) -> keras.Model:
+    """Load a model whose optimizer trains numbers of its loss and regularizers too, which Keras knows nothing of."""
     import keras
-
-    from lossreg._attach import attach, registered_in
 
     model = keras.models.load_model(path, safe_mode=True, compile=False)
     model.compile(**keras.saving.deserialize_keras_object(compile_config))
     first: dict[int, Any] = {}
-    for each in registered_in(model):
+    for each in created_in(model):
         for number in each.numbers.values():
             if number.saved_as is not None:  # one variable in several places is one again
                 number.share(first.setdefault(number.saved_as, number.trained))
@@ -107,58 +104,6 @@ def _load_with_variables(path: Path, compile_config: dict[str, Any]) -> keras.Mo
     model.optimizer.build(model.trainable_variables)
     model.load_weights(path)  # those of the optimizer are in the same file
     return model
-
-
-def create_again(registry_: Registry, config: Mapping[str, Any]) -> Any:
-    """Create a plugin's Keras object from what `get_config` recorded.
-
-    Arguments:
-        registry_: where its kind is registered.
-        config: `{plugin: <qualified name>, version: …, parameters: {…}}`.
-
-    Raises:
-        UnknownNameError: if the plugin is not installed; names it and its distribution.
-        ParameterError: if the installed version does not take the parameters.
-    """
-    import keras
-
-    def revive(value: Any) -> Any:
-        if isinstance(value, dict):
-            if {"class_name", "config"} <= value.keys():
-                return keras.saving.deserialize_keras_object(value)
-            return {key: revive(inner) for key, inner in value.items()}
-        return [revive(inner) for inner in value] if isinstance(value, list) else value
-
-    _find_again(registry_, config)
-    try:
-        return registry_.create(config["plugin"], **revive(config["parameters"]))
-    except ParameterError as error:
-        raise ParameterError(f"The model was saved with {_origin(config)}. {error}") from error
-
-
-def _find_again(registry_: Registry, config: Mapping[str, Any], path: Path | None = None) -> None:
-    """Refuse what `get_config` recorded if its plugin, or one inside of it, is not there."""
-    where = f"{path}: the" if path else "The"
-    for _, kind, node in registry_.nodes({**config["parameters"], "name": config["plugin"]}):
-        name, noun = node["name"], kind.kind.noun
-        if kind.matches(name):
-            continue
-        distribution, _, bare = name.rpartition("/")
-        if not distribution:
-            raise UnknownNameError(
-                f"{where} {noun} '{bare}' was registered in the process that saved the model. Register it again first: "
-                f"lossreg.{kind.group.rpartition('.')[2]}.register({bare!r})(…)."
-            )
-        try:
-            found = f"but {distribution} {metadata.version(distribution)} has no such {noun}"
-        except metadata.PackageNotFoundError:
-            found = "which is not installed"
-        origin = _origin(config if name == config["plugin"] else {"plugin": name})
-        raise UnknownNameError(f"{where} {noun} '{bare}' comes from package {origin}, {found}.")
-
-
-def _origin(config: Mapping[str, Any]) -> str:
-    return f"{config['plugin'].rpartition('/')[0]} {config.get('version') or ''}".strip() or "this process"
 
 
 def _read_config(path: Path) -> Any:
@@ -189,12 +134,23 @@ def _read_config(path: Path) -> Any:
     return config
 
 
-def _nodes(value: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every node that names a class or a function, with its place in the file."""
-    if isinstance(value, dict) and "class_name" in value:
-        yield where, value
-    for key, inner in _items(value, where):
-        yield from _nodes(inner, key)
+def _walk(value: Any, where: str = "", stop: Callable[[Any], bool] = lambda value: False) -> Iterator[tuple[str, Any]]:
+    """Yield a value and all inside of it, but for what is inside of where it stops, each with its place in the file."""
+    yield where, value
+    if stop(value):
+        return
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        inside = ((f"{where}.{key}".lstrip("."), inner) for key, inner in value.items())
+    elif isinstance(value, list):
+        inside = ((f"{where}[{position}]", inner) for position, inner in enumerate(value))
+    for path, inner in inside:
+        yield from _walk(inner, path, stop)
+
+
+def _names_class(value: Any) -> bool:
+    """Whether it is a node that names a class or a function."""
+    return isinstance(value, dict) and "class_name" in value
 
 
 def _refuse_strangers(path: Path, where: str, node: dict[str, Any]) -> None:
@@ -231,35 +187,9 @@ def _is_ours(config: Any) -> bool:
 def _refuse_custom_objects(path: Path, config: Any, custom: Mapping[str, Any]) -> None:
     """Refuse names that Keras would look up among the custom objects of this process, before or beside its own."""
     ours = {f"lossreg>{name}" for name in _OURS}
-    for where, value in _strings(config):
-        if value in custom and not (value in ours and where.endswith("registered_name")):
+    for where, value in _walk(config):
+        if isinstance(value, str) and value in custom and not (value in ours and where.endswith("registered_name")):
             raise ModelFileError(
                 f"{path}: refused, since {where} is '{value}', a custom object of this process and no registered "
                 "plugin. If you trust the file, load it with keras.models.load_model."
             )
-
-
-def _strings(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield where, value
-    for key, inner in _items(value, where):
-        yield from _strings(inner, key)
-
-
-def _bare_strings(value: Any) -> Iterator[str]:
-    """Yield the strings that stand outside of the nodes that name a class or a function."""
-    if isinstance(value, str):
-        yield value
-    elif not (isinstance(value, dict) and "class_name" in value):
-        for _, inner in _items(value, ""):
-            yield from _bare_strings(inner)
-
-
-def _items(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Yield what a JSON object or array holds, each with its place in the file."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield f"{where}.{key}".lstrip("."), inner
-    elif isinstance(value, list):
-        for position, inner in enumerate(value):
-            yield f"{where}[{position}]", inner

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from lossreg._catalog import Plugin
 from lossreg._errors import BrokenPluginError, ParameterError
+from lossreg._kinds import schedules
+from lossreg._saving import config_of, create_again, node_of, show
+from lossreg._spec import Spec, is_number
+
+Step = Any
+"""The number of training steps done: an integer scalar, a variable that holds it, or a function that returns one."""
 
 
 class Number(ABC):
@@ -20,7 +26,7 @@ class Number(ABC):
     """
 
     noun = "number"
-    remade = False
+    changes = True
     """Whether the plugin must be handed it anew at every call."""
     follows = False
     """Whether it needs a model to follow: see `lossreg.attach`."""
@@ -34,8 +40,8 @@ class Number(ABC):
         """The variable that is trained with the weights of a model, or `None`."""
         return None
 
-    def follow(self, step: Any) -> None:
-        """Follow the steps of a model: an integer scalar, a variable, or a function that returns one of these."""
+    def follow(self, step: Step) -> None:
+        """Follow the steps of a model."""
         self.attached = True
 
     def share(self, variable: Any) -> None:
@@ -43,12 +49,16 @@ class Number(ABC):
         raise TypeError(f"a {self.noun} has no variable")
 
     @abstractmethod
+    def value(self) -> Any:
+        """Return a scalar, a tensor or a variable, that has the value whenever it is computed."""
+
     def now(self) -> float:
         """Return the value that it has now."""
+        return float(self.value())
 
-    @abstractmethod
     def tensor(self, dtype: str) -> Any:
-        """Return a scalar tensor that has the value whenever it is computed."""
+        """Return the value as a tensor of this dtype; a gradient flows through what is learned."""
+        return tf.cast(self.value(), dtype)
 
     def assign(self, value: float) -> None:
         """Set the value.
@@ -58,9 +68,9 @@ class Number(ABC):
         """
         raise ParameterError(f"it is a {self.noun}, which is not assigned")
 
-    @abstractmethod
     def config(self) -> Any:
         """Return what a config has in this place."""
+        return self.now()
 
 
 class Constant(Number):
@@ -72,6 +82,7 @@ class Constant(Number):
     """
 
     noun = "constant"
+    changes = False
 
     def __init__(self, value: float, given: bool = True) -> None:
         self._value = value
@@ -82,22 +93,15 @@ class Constant(Number):
         return repr(self._value)
 
     def now(self) -> float:
-        """Return the number."""
         return self._value
 
-    def config(self) -> float:
-        """Return the number."""
-        return self._value
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the number as it will be when the tensor is computed, exact in every dtype."""
+    def value(self) -> Any:
         if self._variable is None:
-            with tf.init_scope():
+            with tf.init_scope():  # exact in every dtype
                 self._variable = tf.Variable(self._value, dtype=tf.float64, trainable=False)
-        return tf.cast(self._variable, dtype)
+        return self._variable
 
     def assign(self, value: float) -> None:
-        """Set the number, also in code that is compiled already."""
         self._value, self.given = value, True
         if self._variable is not None:
             self._variable.assign(value)
@@ -107,7 +111,6 @@ class HandedIn(Number):
     """A scalar variable that somebody handed in."""
 
     noun = "variable"
-    remade = True
 
     def __init__(self, variable: Any) -> None:
         self.variable = variable
@@ -118,28 +121,16 @@ class HandedIn(Number):
 
     @property
     def trained(self) -> Any:
-        """The variable, if it is a trainable one of Keras."""
         return self.variable if isinstance(self.variable, keras.Variable) and self.variable.trainable else None
 
     def share(self, variable: Any) -> None:
-        """Train this variable in the place of its own."""
         self.variable = variable
 
-    def now(self) -> float:
-        """Return the variable's value."""
-        return float(self.variable)
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the variable's value as a tensor."""
-        return tf.cast(self.variable, dtype)
+    def value(self) -> Any:
+        return self.variable
 
     def assign(self, value: float) -> None:
-        """Set the variable."""
         self.variable.assign(value)
-
-    def config(self) -> float:
-        """Return the variable's value."""
-        return self.now()
 
 
 class Scheduled(Number):
@@ -150,92 +141,105 @@ class Scheduled(Number):
     """
 
     noun = "schedule"
-    remade = follows = True
+    follows = True
 
     def __init__(self, schedule: Any) -> None:
         self.schedule = schedule
-        self._step: Any = 0
+        self._step: Step = 0
 
     def __repr__(self) -> str:
         return repr(self.schedule)
 
-    def follow(self, step: Any) -> None:
-        """Follow the steps of a model."""
+    def follow(self, step: Step) -> None:
         super().follow(step)
         self._step = step
 
-    def _value(self) -> Any:
+    def value(self) -> Any:
         return self.schedule(self._step() if callable(self._step) else self._step)
 
-    def now(self) -> float:
-        """Return the value at the step that training has come to."""
-        return float(self._value())
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the value at the step as it will be when the tensor is computed."""
-        return tf.cast(self._value(), dtype)
-
     def config(self) -> Any:
-        """Return the schedule's config node; a schedule of Keras is saved by Keras."""
+        # A schedule of Keras is saved by Keras.
         return node_of(self.schedule) if isinstance(self.schedule, RegisteredSchedule) else self.schedule
 
 
-class Learned(Number):
-    """A number that is trained with the weights of a model.
+class LearnedNumber(Number):
+    """A number that is learned: an unconstrained variable is trained, and the plugin maps it to the number.
 
     Arguments:
-        variable: what `lossreg.variables.create` made.
+        spec: the plugin with its parameters: an object with the value at the start, `initial`; called with what is
+            trained, it returns the value; `inverse(value)` returns what is trained at a value, a float. Where it has a
+            method `penalty`, what that returns of what is trained is added to the loss.
+
+    Raises:
+        BrokenPluginError: if the plugin is no such object.
+        ParameterError: if the value at the start is out of bounds.
     """
 
-    noun = "variable"
-    remade = follows = True
+    noun = "learned number"
+    follows = True
 
-    def __init__(self, variable: RegisteredVariable) -> None:
-        self.variable = variable
+    def __init__(self, spec: Spec) -> None:
+        self.plugin = spec.plugin
+        self.owner = spec.owner
+        self.parameters = spec.node()
+        del self.parameters["name"]
+        self._function: Any = self.plugin.bind(dict(self.parameters))
+        self._unconstrained: Any = None
+        if not hasattr(self._function, "initial") or not callable(getattr(self._function, "inverse", None)):
+            raise self.plugin.broken(
+                "a learned number is a class whose objects have an attribute `initial` and a method `inverse(value)`, "
+                "and are called with what is trained."
+            )
+        if tf.executing_eagerly():
+            self.start()  # refuses a value out of bounds at once
 
     def __repr__(self) -> str:
-        return repr(self.variable)
+        return f"<learned {self.plugin.qualified_name}({show(self.parameters)})>"
+
+    def value(self) -> Any:
+        return self._function(tf.convert_to_tensor(self.trained))
+
+    def start(self) -> float:
+        """Return what is trained as it is at the start.
+
+        Raises:
+            ParameterError: if the value at the start is out of bounds.
+        """
+        return self._inverse(self._function.initial)
 
     @property
     def trained(self) -> Any:
-        """What is trained of it."""
-        return self.variable.raw
+        """What is trained: a scalar `keras.Variable`, or a tensor that was put in its place."""
+        if self._unconstrained is None:
+            with tf.init_scope():
+                self._unconstrained = keras.Variable(self.start(), dtype="float32", name=self.plugin.name)
+        return self._unconstrained
 
     def share(self, variable: Any) -> None:
-        """Train this variable in the place of its own."""
-        self.variable.raw = variable
-
-    def now(self) -> float:
-        """Return the value that has been learned so far."""
-        return float(self.variable())
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the value as it will be when the tensor is computed; a gradient flows through it."""
-        return tf.cast(self.variable(), dtype)
+        self._unconstrained = variable
 
     def assign(self, value: float) -> None:
-        """Set the value."""
-        self.variable.assign(value)
+        self.trained.assign(self._inverse(value))
 
     def config(self) -> Any:
-        """Return the variable's config node."""
-        return node_of(self.variable)
+        return node_of(self)
 
+    def penalty(self) -> Any:
+        """Return what is added to the loss, a scalar tensor, or `None`."""
+        penalty = getattr(self._function, "penalty", None)
+        return penalty(tf.convert_to_tensor(self.trained)) if penalty else None
 
-def number_of(value: Any) -> Number | None:
-    """Return the number that a value is or may become, or `None` for anything else, tensors included."""
-    if isinstance(value, RegisteredVariable):
-        return Learned(value)
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-        return Scheduled(value)
-    if isinstance(value, (keras.Variable, tf.Variable)) and len(value.shape) == 0:
-        return HandedIn(value)
-    return Constant(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def node_of(created: Any) -> dict[str, Any]:
-    """Return the config node of what a registry created."""
-    return {"name": created.plugin.qualified_name, **created.parameters}
+    def _inverse(self, value: float) -> float:
+        try:
+            found = float(self._function.inverse(value))
+        except (ValueError, ArithmeticError) as error:
+            raise ParameterError(f"{self.owner}: {error}") from error
+        except Exception as error:
+            what = f"inverse({value!r}) raised {type(error).__name__}: {error}"
+            raise BrokenPluginError(f"{self.owner}: {what}") from error
+        if not math.isfinite(found):
+            raise ParameterError(f"{self.owner}: {value:g} is not a value that it can have")
+        return found
 
 
 @keras.saving.register_keras_serializable("lossreg")
@@ -243,15 +247,15 @@ class RegisteredSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A registered schedule, as Keras takes it.
 
     Arguments:
-        plugin: where the schedule comes from.
-        function: called with the step; returns a scalar.
-        parameters: what the function was made with.
+        spec: the plugin with its parameters, called with the step; it returns a scalar.
     """
 
-    def __init__(self, plugin: Plugin, function: Any, parameters: dict[str, Any]) -> None:
-        self.plugin = plugin
-        self.parameters = parameters
-        self._function = function
+    def __init__(self, spec: Spec) -> None:
+        self.plugin = spec.plugin
+        self._owner = spec.owner
+        self.parameters = spec.node()
+        del self.parameters["name"]
+        self._function: Callable[[Any], Any] = self.plugin.bind(dict(self.parameters))
 
     def __repr__(self) -> str:
         return f"<schedule {self.plugin.qualified_name}({show(self.parameters)})>"
@@ -261,9 +265,7 @@ class RegisteredSchedule(keras.optimizers.schedules.LearningRateSchedule):
         try:
             return self._function(step)
         except Exception as error:
-            raise BrokenPluginError(
-                f"schedule '{self.plugin.name}' ({self.plugin.origin}) raised {type(error).__name__}: {error}"
-            ) from error
+            raise BrokenPluginError(f"{self._owner} raised {type(error).__name__}: {error}") from error
 
     def get_config(self) -> dict[str, Any]:
         """Return the qualified name and the parameters; `from_config` makes an equal schedule of them."""
@@ -272,102 +274,16 @@ class RegisteredSchedule(keras.optimizers.schedules.LearningRateSchedule):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> RegisteredSchedule:
         """Create the schedule again, through the registry."""
-        import lossreg
-        from lossreg._models import create_again
-
-        schedule: RegisteredSchedule = create_again(lossreg.schedules, config)
+        schedule: RegisteredSchedule = create_again(schedules, config)
         return schedule
 
 
-class RegisteredVariable:
-    """A number that is learned: what is trained is `raw`, which is unbounded, and the plugin maps it to the number.
-
-    Arguments:
-        plugin: where the variable comes from.
-        function: an object with the value at the start, `initial`; called with `raw`, it returns the value;
-            `inverse(value)` returns the `raw` of a value, a float. Where it has a method `penalty`, what that returns
-            of `raw` is added to the loss.
-        parameters: what the function was made with.
-
-    Raises:
-        BrokenPluginError: if the plugin is no such object.
-    """
-
-    def __init__(self, plugin: Plugin, function: Any, parameters: dict[str, Any]) -> None:
-        self.plugin = plugin
-        self.parameters = parameters
-        self._function = function
-        self._raw: Any = None
-        if not hasattr(function, "initial") or not callable(getattr(function, "inverse", None)):
-            raise BrokenPluginError(
-                f"variable '{plugin.name}' ({plugin.origin}) cannot be used: a variable is a class whose objects have "
-                "an attribute `initial` and a method `inverse(value)`, and are called with what is trained."
-            )
-        if tf.executing_eagerly():
-            self.start_raw()  # refuses a value out of bounds at once
-
-    def __repr__(self) -> str:
-        return f"<variable {self.plugin.qualified_name}({show(self.parameters)})>"
-
-    def __call__(self) -> Any:
-        """Return the value, a scalar tensor."""
-        return self._function(tf.convert_to_tensor(self.raw))
-
-    def start_raw(self) -> float:
-        """Return what is trained as it is at the start.
-
-        Raises:
-            ParameterError: if the value at the start is out of bounds.
-        """
-        return self._inverse(self._function.initial)
-
-    @property
-    def raw(self) -> Any:
-        """What is trained: a scalar `keras.Variable`, or a tensor that was put in its place."""
-        if self._raw is None:
-            with tf.init_scope():
-                self._raw = keras.Variable(self.start_raw(), dtype="float32", name=self.plugin.name)
-        return self._raw
-
-    @raw.setter
-    def raw(self, raw: Any) -> None:
-        self._raw = raw
-
-    def assign(self, value: float) -> None:
-        """Set the value.
-
-        Raises:
-            ParameterError: if it is out of bounds.
-        """
-        self.raw.assign(self._inverse(value))
-
-    def penalty(self) -> Any:
-        """Return what is added to the loss, a scalar tensor, or `None`."""
-        penalty = getattr(self._function, "penalty", None)
-        return penalty(tf.convert_to_tensor(self.raw)) if penalty else None
-
-    def _inverse(self, value: float) -> float:
-        owner = f"variable '{self.plugin.name}' ({self.plugin.origin})"
-        try:
-            raw = float(self._function.inverse(value))
-        except (ValueError, ArithmeticError) as error:
-            raise ParameterError(f"{owner}: {error}") from error
-        except Exception as error:
-            raise BrokenPluginError(f"{owner}: inverse({value!r}) raised {type(error).__name__}: {error}") from error
-        if not math.isfinite(raw):
-            raise ParameterError(f"{owner}: {value:g} is not a value that it can have")
-        return raw
-
-
-def config_of(created: Any) -> dict[str, Any]:
-    """Return what a saved model records of what a registry created."""
-    return {
-        "plugin": created.plugin.qualified_name,
-        "version": created.plugin.version,
-        "parameters": created.parameters,
-    }
-
-
-def show(parameters: dict[str, Any]) -> str:
-    """Return parameters as in a call."""
-    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+def number_of(value: Any) -> Number | None:
+    """Return the number that a value is or may become, or `None` for anything else, tensors included."""
+    if isinstance(value, LearnedNumber):
+        return value
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        return Scheduled(value)
+    if isinstance(value, (keras.Variable, tf.Variable)) and len(value.shape) == 0:
+        return HandedIn(value)
+    return Constant(value) if is_number(value) else None

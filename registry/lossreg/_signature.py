@@ -1,23 +1,21 @@
-"""A target's signature as a config schema: which parameters it takes, of which type, with which default."""
+"""A target's signature as a config schema: which parameters it takes, of which type, and what their values may be."""
 
 from __future__ import annotations
 
-import collections.abc
+import collections
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import msgspec
 
-from lossreg._errors import ParameterError, did_you_mean
-from lossreg._source import Outline
+from lossreg._errors import ParameterError
+from lossreg._plugin import REQUIRED, Description, Parameter, Plugin, Style
+from lossreg._source import Outline, outline_of_object, outline_of_source
 
-REQUIRED: Any = inspect.Parameter.empty
-"""The default of a parameter that has none."""
+PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
+"""The types of plain data; anything else (a tensor, a variable, a schedule) is handed to a plugin as it is."""
 
 # What Keras's own base classes take besides hyperparameters.
 _BOOKKEEPING = {"name", "reduction", "dtype"}
@@ -36,63 +34,26 @@ _TYPE_NAMES: dict[str, Any] = {
     name: getattr(typing, name)
     for name in ("Any", "Callable", "Dict", "List", "Literal", "Optional", "Sequence", "Tuple", "Union", "Mapping")
 } | {"typing": typing, "t": typing, "collections": collections}
+_BUILTIN_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)} | {"None": None}
 
 
-class Style(str, Enum):
-    """The three ways to write a plugin."""
-
-    FUNCTION = "function"
-    FACTORY = "factory"
-    CLASS = "class"
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One hyperparameter of a plugin.
+def describe(plugin: Plugin, data_arguments: tuple[str, ...]) -> Description:
+    """Describe a plugin; its source is read without being imported wherever it settles the signature.
 
     Arguments:
-        name: its name, also its config key.
-        type: a type such as `float`, `bool | None` or `Literal["a", "b"]`; `Any` where the signature does not tell.
-        default: its default, or `REQUIRED`.
+        plugin: where it comes from.
+        data_arguments: the names of the arguments that hold data, not hyperparameters.
 
-    Example:
-    >>> print(Parameter("r", float, 0.5))
-    r: float = 0.5
+    Raises:
+        BrokenPluginError: if it cannot be imported, or a config cannot hold its parameters.
     """
-
-    name: str
-    type: Any
-    default: Any = REQUIRED
-
-    @property
-    def required(self) -> bool:
-        """Whether it must be given."""
-        return self.default is REQUIRED
-
-    @property
-    def takes_plugins(self) -> bool:
-        """Whether its values are plugins themselves, by name: annotated as `Callable`, or as a `dict` of them."""
-        return _is_callable(self.type) or any(_is_callable(kind) for kind in typing.get_args(self.type)[1:])
-
-    @property
-    def takes_number(self) -> bool:
-        """Whether its values are real numbers, so that a schedule or a variable may stand in its place."""
-        return float in (self.type, *typing.get_args(self.type)) and not self.takes_numbers
-
-    @property
-    def takes_numbers(self) -> bool:
-        """Whether its values are mappings to real numbers, such as weights by name."""
-        return typing.get_args(self.type) == (str, float)
-
-    @property
-    def type_name(self) -> str:
-        """The type as a person writes it."""
-        if isinstance(self.type, type) and not typing.get_args(self.type):
-            return "None" if self.type is type(None) else self.type.__name__
-        return str(self.type).replace("typing.", "").replace("NoneType", "None")
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.type_name}" + ("" if self.required else f" = {self.default!r}")
+    try:
+        outline = outline_of_source(plugin.target) if plugin.registered is None else None
+        outline = outline or outline_of_object(plugin.load())
+        style, parameters = read_signature(outline, data_arguments)
+    except (TypeError, ValueError) as error:
+        raise plugin.broken(str(error)) from error
+    return Description(**vars(plugin), style=style, parameters=parameters, docstring=outline.docstring)
 
 
 def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[Style, tuple[Parameter, ...]]:
@@ -120,9 +81,8 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
     else:
         style = Style.FACTORY
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    for parameter in named:
-        if parameter.name == "name" and parameter.default is REQUIRED:
-            raise ValueError("its parameter 'name' has no default; 'name' is the plugin's own name in a config")
+    if any(p.name == "name" and p.default is REQUIRED for p in named):
+        raise ValueError("its parameter 'name' has no default; 'name' is the plugin's own name in a config")
     return style, tuple(
         Parameter(p.name, _type_of(p), p.default)
         for p in named
@@ -140,7 +100,7 @@ def _takes_data(outline: Outline, parameters: list[inspect.Parameter], data_argu
     if [p.name for p in first] == list(data_arguments):
         return True
     returns = outline.signature.return_annotation
-    if outline.returns_function or "Callable" in str(returns if returns is not inspect.Signature.empty else ""):
+    if outline.is_factory or "Callable" in str(returns if returns is not inspect.Signature.empty else ""):
         return False
     if all(_DATA_NAMES.fullmatch(p.name) for p in first):
         return True
@@ -162,86 +122,31 @@ def _type_of(parameter: inspect.Parameter) -> Any:
     for ending, kind in _TYPES_BY_NAME.items():
         if parameter.name.endswith(ending) and (default is REQUIRED or isinstance(default, (int, float))):
             return kind
-    # `gamma=2` in a signature means a number, not an integer.
-    return float if isinstance(default, (int, float)) else Any
+    # `gamma=2` in a signature means a number; whether it may have a fraction, only its author knows.
+    return int | float if isinstance(default, int) else float if isinstance(default, float) else Any
 
 
-_BUILTIN_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)} | {"None": None}
+def check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> Any:
+    """Hold a value against a parameter's type, and return it as the plugin takes it.
 
-
-def check_parameters(
-    parameters: Iterable[Parameter], values: Mapping[str, Any], *, owner: str, key: str = ""
-) -> dict[str, Any]:
-    """Hold values against parameters.
-
-    An integer given for a float becomes a float. Values that are no plain data (tensors, variables, arrays) are
-    passed through: a plugin receives a tensor where it received a number.
+    An integer given for a float becomes a float. What is no plain data is passed through: a plugin receives a tensor
+    where it received a number.
 
     Arguments:
-        parameters: what is accepted.
-        values: what was given, by name.
-        owner: who accepts it, for the message: `"loss 'mix' (lossreg 0.1.0)"`.
-        key: the config key that holds the values, for the message: `"loss"`.
-
-    Returns:
-        The checked values, without defaults.
+        parameter: what is accepted.
+        value: what was given.
+        where: its config key, for messages: `"loss.r"`.
+        owner: who accepts it: `"loss 'mix' (lossreg 0.1.0)"`.
 
     Raises:
-        ParameterError: on an unknown name, a missing required value, or a wrong type.
+        ParameterError: if it is of another type.
 
     Example:
-    >>> check_parameters([Parameter("r", float, 0.5)], {"r": 1}, owner="loss 'mix'")
-    {'r': 1.0}
+    >>> check_value(Parameter("r", float, 0.5), 1, where="loss.r", owner="loss 'mix'")
+    1.0
     """
-    accepted = {parameter.name: parameter for parameter in parameters}
-    prefix = f"{key}." if key else ""
-    takes = f"It takes: {', '.join(map(str, accepted.values()))}." if accepted else "It takes no parameters."
-    checked: dict[str, Any] = {}
-    for name, value in values.items():
-        value = _python(value)
-        if name not in accepted:
-            hint = did_you_mean(str(name), accepted)
-            raise ParameterError(f"{prefix}{name}: {owner} has no parameter '{name}'.{hint} {takes}")
-        if not _is_missing(value):
-            checked[name] = _check_value(accepted[name], value, where=f"{prefix}{name}", owner=owner)
-    for parameter in accepted.values():
-        # A config may demand a value by `???`, where the plugin has a default.
-        if parameter.name not in checked and (parameter.required or parameter.name in values):
-            default = ", which has no default" if parameter.required else ""
-            raise ParameterError(
-                f"{prefix}{parameter.name}: {owner} needs a value for '{parameter.name}'{default}. {takes}"
-            )
-    return checked
-
-
-def _is_callable(kind: Any) -> bool:
-    return kind is collections.abc.Callable or typing.get_origin(kind) is collections.abc.Callable
-
-
-def _is_missing(value: Any) -> bool:
-    return isinstance(value, str) and value == "???"
-
-
-def _python(value: Any) -> Any:
-    """Return NumPy's scalars as numbers of Python, and a list with a float in it as a list of floats."""
-    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
-        return value.item()
-    if isinstance(value, dict):
-        return {name: _python(inner) for name, inner in value.items()}
-    if isinstance(value, list) and {type(inner) for inner in value} == {int, float}:
-        return [float(inner) for inner in value]
-    return value
-
-
-_PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
-
-
-def _check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> Any:
-    if parameter.takes_plugins or not isinstance(value, _PLAIN):
+    if not isinstance(value, PLAIN):
         return value
-    if isinstance(value, dict) and (others := {name: v for name, v in value.items() if not isinstance(v, _PLAIN)}):
-        rest = {name: v for name, v in value.items() if name not in others}
-        return {**_check_value(parameter, rest, where=where, owner=owner), **others}
     try:
         return msgspec.convert(value, parameter.type)
     except msgspec.ValidationError:
@@ -252,3 +157,14 @@ def _check_value(parameter: Parameter, value: Any, *, where: str, owner: str) ->
         ) from None
     except (TypeError, ValueError):  # a type that msgspec does not know
         return value
+
+
+def plain_number(value: Any) -> Any:
+    """Return NumPy's scalars as numbers of Python, and a list with a float in it as a list of floats."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    if isinstance(value, dict):
+        return {name: plain_number(inner) for name, inner in value.items()}
+    if isinstance(value, list) and {type(inner) for inner in value} == {int, float}:
+        return [float(inner) for inner in value]
+    return value

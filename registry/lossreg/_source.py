@@ -13,17 +13,22 @@ import importlib.util
 import inspect
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
+STYLE = "lossreg_style"
+"""The attribute by which a function says that it is a `"factory"` or a `"function"` of the data."""
+
 # Decorators that leave the signature alone.
 _TRANSPARENT_DECORATORS = {"register_keras_serializable", "keras_export"}
-# Base classes whose own parameters (name, reduction, dtype) are not hyperparameters.
-_KERAS_BASES = {"Loss", "Regularizer", "LearningRateSchedule", "object"}
+# Where the base classes come from that take no hyperparameters of their own.
+_OF_KERAS = ("keras", "tensorflow", "tf_keras")
+_KERAS_BASES = {"Loss", "Regularizer", "LearningRateSchedule"}
 _FOLLOWED_IMPORTS = 10
 
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -34,13 +39,13 @@ class Outline:
     Arguments:
         signature: the call signature, without `self`; annotations may be strings.
         is_class: whether the target is a class.
-        returns_function: whether the body returns a function that it made, or `None` where that cannot be told.
+        is_factory: whether it returns a function or an object that it made, or `None` where that cannot be told.
         docstring: the cleaned docstring, or an empty string.
     """
 
     signature: inspect.Signature
     is_class: bool
-    returns_function: bool | None
+    is_factory: bool | None
     docstring: str
 
 
@@ -55,36 +60,17 @@ def outline_of_source(target: str) -> Outline | None:
     '(text, width, **kwargs)'
     """
     module, _, attribute = target.partition(":")
-    if not attribute.isidentifier():
-        return None
-    found = _find_definition(module, attribute, _FOLLOWED_IMPORTS)
+    found = _find_definition(module, attribute, _FOLLOWED_IMPORTS) if attribute.isidentifier() else None
     if found is None:
         return None
     module, definition = found
     if isinstance(definition, ast.ClassDef):
-        return _outline_class(module, definition)
-    signature = _signature(definition.args)
-    if signature is None:
-        return None
-    if definition.returns is not None:
-        signature = signature.replace(return_annotation=ast.unparse(definition.returns))
-    return Outline(signature, False, _returns_function(definition), ast.get_docstring(definition) or "")
-
-
-def fault_of_source(target: str) -> str:
-    """Say why importing the entry-point target `"module:attribute"` must fail, as far as the source shows it.
-
-    Modules that do not exist, syntax errors, a `raise` at the top of a module, an attribute that is nowhere bound or
-    is a plain constant. Nothing is imported, so an empty string is no proof that it works.
-
-    Example:
-
-    >>> fault_of_source("textwrap:shorter")
-    "module 'textwrap' has no attribute 'shorter'"
-    >>> fault_of_source("textwrap:shorten")
-    ''
-    """
-    return _fault(target, _FOLLOWED_IMPORTS)
+        return _outline_class(module, definition, _FOLLOWED_IMPORTS)
+    signature = _signature(definition)
+    said = _style_in(_parse(module), definition.name)
+    is_factory = said == "factory" if said else _is_factory(definition)
+    docstring = ast.get_docstring(definition) or ""
+    return None if signature is None else Outline(signature, False, is_factory, docstring)
 
 
 def outline_of_object(target: Any) -> Outline:
@@ -97,110 +83,36 @@ def outline_of_object(target: Any) -> Outline:
     docstring = inspect.getdoc(target) or ""
     if isinstance(target, type):
         return Outline(signature, True, None, docstring)
-    returns_function = None
+    said = getattr(target, STYLE, None)
+    is_factory = said == "factory" if said else _is_factory_object(target, [*signature.parameters])
+    return Outline(signature, False, is_factory, docstring)
+
+
+def _is_factory_object(target: Any, names: list[str]) -> bool | None:
     try:
-        definition = ast.parse(textwrap.dedent(inspect.getsource(target))).body[0]
-    except (OSError, TypeError, SyntaxError, IndexError):
-        pass
-    else:
-        if isinstance(definition, _Function):
-            returns_function = _returns_function(definition)
-    return Outline(signature, False, returns_function, docstring)
+        tree = ast.parse(textwrap.dedent(inspect.getsource(target)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    for node in ast.walk(tree):  # a statement may hold several lambdas
+        if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
+            own = [argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
+            if own == names:
+                return _is_factory(node)
+    return None
 
 
 def _find_definition(module: str, name: str, follow: int) -> tuple[str, _Function | ast.ClassDef] | None:
     tree = _parse(module)
-    if tree is None:
-        return None
-    bindings = [node for node in tree.body if name in _bound_names(node)]
-    if len(bindings) != 1:
-        return None
-    binding = bindings[0]
-    if isinstance(binding, (_Function, ast.ClassDef)):
-        decorators = {_last_name(decorator) for decorator in binding.decorator_list}
+    bindings = [node for node in tree.body if name in _bound_names(node)] if tree else []
+    binding = bindings[0] if len(bindings) == 1 else None
+    if isinstance(binding, (*_FUNCTIONS, ast.ClassDef)):
+        decorators = {_dotted(decorator)[-1] for decorator in binding.decorator_list}
         return (module, binding) if decorators <= _TRANSPARENT_DECORATORS else None
     if isinstance(binding, ast.ImportFrom) and follow:
         origin = _absolute_module(module, binding)
         original = next(alias.name for alias in binding.names if (alias.asname or alias.name) == name)
-        return _find_definition(origin, original, follow - 1) if origin else None
+        return _find_definition(origin, original, follow - 1)
     return None
-
-
-def _fault(target: str, follow: int) -> str:
-    module, _, path = target.partition(":")
-    attribute = path.partition(".")[0]
-    if not attribute:
-        return f"'{target}' is not of the form module:attribute"
-    parts = module.split(".")
-    for depth in range(1, len(parts) + 1):  # parent packages are imported first
-        if fault := _fault_of_import(".".join(parts[:depth])):
-            return fault
-    tree = _parse(module)
-    if tree is None or _binds_unseen_names(tree):
-        return ""
-    bindings = [statement for statement in tree.body if attribute in _bound_names(statement)]
-    if not bindings:
-        submodule = _find_spec(f"{module}.{attribute}")
-        return "" if submodule else f"module '{module}' has no attribute '{attribute}'"
-    binding = bindings[-1]
-    if (
-        isinstance(binding, (ast.Assign, ast.AnnAssign))
-        and isinstance(binding.value, ast.Constant)
-        and path == attribute
-    ):
-        return f"{target} is a {type(binding.value.value).__name__}, not a function or a class"
-    if isinstance(binding, ast.ImportFrom) and follow:
-        origin = _absolute_module(module, binding)
-        original = next(alias.name for alias in binding.names if (alias.asname or alias.name) == attribute)
-        return _fault(f"{origin}:{original}", follow - 1) if origin else ""
-    return ""
-
-
-@functools.cache
-def _fault_of_import(module: str) -> str:
-    """Say why a module cannot be imported, as far as its own top-level statements show it."""
-    if module in sys.modules:
-        return ""
-    spec = _find_spec(module)
-    if spec is None:
-        return f"No module named '{module}'"
-    if spec.origin is None or not spec.origin.endswith(".py"):
-        return ""
-    tree = _parse(module)
-    if tree is None:
-        return _fault_of_syntax(module, Path(spec.origin))
-    for statement in tree.body:
-        if isinstance(statement, ast.Raise):
-            return f"importing {module} raises {ast.unparse(statement).removeprefix('raise ')}"
-        needed: list[str] = []
-        if isinstance(statement, ast.Import):
-            needed = [alias.name for alias in statement.names]
-        elif isinstance(statement, ast.ImportFrom) and not statement.level:
-            needed = [statement.module or ""]
-        for name in needed:
-            top = name.partition(".")[0]
-            if top not in sys.modules and _find_spec(top) is None:
-                return f"importing {module} raises ModuleNotFoundError: No module named '{top}'"
-    return ""
-
-
-def _fault_of_syntax(module: str, path: Path) -> str:
-    try:
-        ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"importing {module} raises {type(error).__name__}: {error}"
-    return ""
-
-
-@functools.cache
-def _binds_unseen_names(tree: ast.Module) -> bool:
-    """Whether a module may have attributes that no statement names."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.alias) and node.name == "*":
-            return True
-        if isinstance(node, ast.Name) and node.id in {"globals", "locals", "vars", "exec", "setattr", "sys"}:
-            return True
-    return any("__getattr__" in _bound_names(statement) for statement in tree.body)
 
 
 @functools.cache
@@ -236,7 +148,7 @@ def _bound_names(statement: ast.stmt) -> set[str]:
     pending: list[ast.AST] = [statement]
     while pending:
         node = pending.pop()
-        if isinstance(node, (_Function, ast.ClassDef)):
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
             names.add(node.name)
             continue  # what is bound inside is local
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -247,107 +159,112 @@ def _bound_names(statement: ast.stmt) -> set[str]:
     return names
 
 
-def _absolute_module(module: str, statement: ast.ImportFrom) -> str | None:
-    if not statement.level:
-        return statement.module
+def _absolute_module(module: str, statement: ast.ImportFrom) -> str:
     spec = _find_spec(module)
     is_package = spec is not None and spec.submodule_search_locations is not None
-    parts = module.split(".")
-    package = parts[: len(parts) - statement.level + (1 if is_package else 0)]
-    return ".".join([*package, statement.module] if statement.module else package) or None
+    name = "." * statement.level + (statement.module or "")
+    try:
+        return importlib.util.resolve_name(name, module if is_package else module.rpartition(".")[0])
+    except ImportError:  # beyond the top
+        return ""
 
 
-def _outline_class(module: str, definition: ast.ClassDef, follow: int = _FOLLOWED_IMPORTS) -> Outline | None:
+def _outline_class(module: str, definition: ast.ClassDef, follow: int) -> Outline | None:
     docstring = ast.get_docstring(definition) or ""
-    methods: dict[str, list[ast.stmt]] = {}
-    for statement in definition.body:
-        for name in _bound_names(statement):
-            methods.setdefault(name, []).append(statement)
-    if definition.keywords or "__new__" in methods:
+    methods = [(name, statement) for statement in definition.body for name in _bound_names(statement)]
+    initializers = [statement for name, statement in methods if name == "__init__"]
+    if definition.keywords or "__new__" in dict(methods) or len(initializers) > 1 or len(definition.bases) > 1:
         return None
-    if initializers := methods.get("__init__"):
+    if initializers:
         initializer = initializers[0]
-        if len(initializers) > 1 or not isinstance(initializer, ast.FunctionDef) or initializer.decorator_list:
+        if not isinstance(initializer, ast.FunctionDef) or initializer.decorator_list:
             return None
-        signature = _signature(initializer.args)
+        signature = _signature(initializer)
         if signature is None or not signature.parameters:
             return None
-        parameters = list(signature.parameters.values())[1:]
-        docstring = docstring or ast.get_docstring(initializer) or ""
-        return Outline(signature.replace(parameters=parameters), True, None, docstring)
-    if not definition.bases:
+        own = signature.replace(parameters=list(signature.parameters.values())[1:], return_annotation=signature.empty)
+        return Outline(own, True, None, docstring or ast.get_docstring(initializer) or "")
+    if not definition.bases or _is_base_of_keras(module, definition.bases[0]):
         return Outline(inspect.Signature(), True, None, docstring)
     base = definition.bases[0]
-    if len(definition.bases) > 1 or not follow:
-        return None
-    if _last_name(base) in _KERAS_BASES:
-        return Outline(inspect.Signature(), True, None, docstring)
-    if not isinstance(base, ast.Name):
-        return None
-    found = _find_definition(module, base.id, follow)
+    found = _find_definition(module, base.id, follow) if isinstance(base, ast.Name) and follow else None
     if found is None or not isinstance(found[1], ast.ClassDef):
         return None
     inherited = _outline_class(found[0], found[1], follow - 1)
-    return inherited and Outline(inherited.signature, True, None, docstring or inherited.docstring)
+    return inherited and replace(inherited, docstring=docstring or inherited.docstring)
 
 
-def _signature(arguments: ast.arguments) -> inspect.Signature | None:
-    parameters: list[inspect.Parameter] = []
-    positional = [*arguments.posonlyargs, *arguments.args]
-    defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
-    defaults += arguments.defaults
-    kinds: list[Any] = [inspect.Parameter.POSITIONAL_ONLY] * len(arguments.posonlyargs)
-    kinds += [inspect.Parameter.POSITIONAL_OR_KEYWORD] * len(arguments.args)
-    rows: list[tuple[ast.arg, ast.expr | None, Any]] = list(zip(positional, defaults, kinds, strict=True))
-    if arguments.vararg:
-        rows.append((arguments.vararg, None, inspect.Parameter.VAR_POSITIONAL))
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        rows.append((argument, default, inspect.Parameter.KEYWORD_ONLY))
-    if arguments.kwarg:
-        rows.append((arguments.kwarg, None, inspect.Parameter.VAR_KEYWORD))
-    for argument, default, kind in rows:
-        annotation = ast.unparse(argument.annotation) if argument.annotation else inspect.Parameter.empty
-        value: Any = inspect.Parameter.empty
-        if default is not None:
-            try:
-                value = ast.literal_eval(default)
-            except (ValueError, TypeError, SyntaxError):
-                return None
-        parameters.append(inspect.Parameter(argument.arg, kind, default=value, annotation=annotation))
-    return inspect.Signature(parameters)
+def _is_base_of_keras(module: str, base: ast.expr) -> bool:
+    """Whether a base class is one of Keras's that take no hyperparameters, and no other that is called so."""
+    dotted, tree = _dotted(base), _parse(module)
+    for statement in tree.body if tree and dotted[-1] in _KERAS_BASES else ():
+        if isinstance(statement, (ast.Import, ast.ImportFrom)) and dotted[0] in _bound_names(statement):
+            origin = getattr(statement, "module", None) or statement.names[0].name
+            return not getattr(statement, "level", 0) and origin.partition(".")[0] in _OF_KERAS
+    return dotted == ["object"]
 
 
-def _returns_function(definition: _Function) -> bool:
-    """Whether a function returns a function, a `partial` or an instance that it made itself."""
+def _signature(definition: _Function) -> inspect.Signature | None:
+    """Return the signature of a function whose defaults are all literals; its annotations stay text."""
+    arguments = definition.args
+    try:
+        for default in filter(None, (*arguments.defaults, *arguments.kw_defaults)):
+            ast.literal_eval(default)
+    except (ValueError, TypeError, SyntaxError):
+        return None
+    returns = f" -> {ast.unparse(definition.returns)}" if definition.returns else ""
+    stub = f"from __future__ import annotations\ndef stub({ast.unparse(arguments)}){returns}: ..."
+    names: dict[str, Any] = {}
+    exec(stub, names)  # a function of literals that does nothing
+    return inspect.signature(names["stub"])
+
+
+def _style_in(tree: ast.Module | None, name: str) -> str | None:
+    """Return what a module's `name.lossreg_style = "factory"` says."""
+    for statement in tree.body if tree else ():
+        if (
+            isinstance(statement, ast.Assign)
+            and isinstance(statement.value, ast.Constant)
+            and [name, STYLE] in map(_dotted, statement.targets)
+        ):
+            return str(statement.value.value)
+    return None
+
+
+def _is_factory(definition: _Function | ast.Lambda) -> bool:
+    """Whether a function returns a function, a `partial` or an object that it made itself."""
+    if isinstance(definition, ast.Lambda):
+        return _makes_function(definition.body, set())
     inner: set[str] = set()
     returned: list[ast.expr] = []
     pending: list[ast.AST] = list(definition.body)
     while pending:
         node = pending.pop()
-        if isinstance(node, (_Function, ast.ClassDef)):
+        if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
             inner.add(node.name)
-            continue
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-            inner.update(name.id for name in node.targets if isinstance(name, ast.Name))
-        if isinstance(node, ast.Lambda):
-            continue
-        if isinstance(node, ast.Return) and node.value is not None:
-            returned.append(node.value)
-        pending.extend(ast.iter_child_nodes(node))
-    for value in returned:
-        if isinstance(value, ast.Lambda) or (isinstance(value, ast.Name) and value.id in inner):
-            return True
-        if isinstance(value, ast.Call):
-            called = _last_name(value.func)
-            if called == "partial" or called[:1].isupper():
-                return True
-    return False
+        elif not isinstance(node, ast.Lambda):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+                inner.update(name.id for name in node.targets if isinstance(name, ast.Name))
+            if isinstance(node, ast.Return) and node.value is not None:
+                returned.append(node.value)
+            pending.extend(ast.iter_child_nodes(node))
+    return any(_makes_function(value, inner) for value in returned)
 
 
-def _last_name(expression: ast.expr) -> str:
-    """Return `c` for the expressions `c`, `a.b.c` and `a.b.c(...)`."""
+def _makes_function(value: ast.expr, inner: set[str]) -> bool:
+    if isinstance(value, ast.Lambda) or (isinstance(value, ast.Name) and value.id in inner):
+        return True
+    if not isinstance(value, ast.Call) or isinstance(value.func, ast.Call):
+        return False
+    called = _dotted(value.func)
+    wraps = any(_makes_function(argument, inner) for argument in value.args)  # `return tf.function(loss)`
+    return wraps or called[-1] in ("partial", "get") or called[-1][:1].isupper() or "regularizers" in called[:-1]
+
+
+def _dotted(expression: ast.expr) -> list[str]:
+    """Return `["a", "b"]` for the expressions `a.b` and `a.b(...)`; what is no name is empty text."""
     if isinstance(expression, ast.Call):
-        return _last_name(expression.func)
+        return _dotted(expression.func)
     if isinstance(expression, ast.Attribute):
-        return expression.attr
-    return expression.id if isinstance(expression, ast.Name) else ""
+        return [*_dotted(expression.value), expression.attr]
+    return [expression.id if isinstance(expression, ast.Name) else ""]

@@ -1,34 +1,22 @@
-"""What the registries create: plugins as a `Loss`, a `Regularizer`, a schedule or a variable. Imports Keras."""
+"""What the registries create of losses and regularizers: objects of Keras whose attributes are their parameters.
+
+This module imports Keras.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
-from lossreg._bound import Bound
-from lossreg._catalog import Description, Plugin
+from lossreg._bound import Bound, bound_of
 from lossreg._errors import ShapeError, did_you_mean
-from lossreg._models import create_again
-from lossreg._numbers import HandedIn, Number, RegisteredSchedule, RegisteredVariable, config_of, show
-
-
-def create(noun: str, plugin: Plugin, description: Description, target: Any, arguments: Mapping[str, Any]) -> Any:
-    """Create what stands for a plugin in Keras.
-
-    Arguments:
-        noun: `"loss"`, `"regularizer"`, `"schedule"` or `"variable"`.
-        plugin: where it comes from.
-        description: what it is.
-        target: the plugin itself.
-        arguments: its parameters as the target takes them, with plugins, schedules and variables in it built.
-    """
-    bound = Bound(noun, plugin, description, target, arguments)
-    if noun in _WRAPPERS:
-        return _WRAPPERS[noun](bound)
-    wrapper = {"schedule": RegisteredSchedule, "variable": RegisteredVariable}[noun]
-    return wrapper(plugin, bound.function, dict(arguments))
+from lossreg._kinds import losses, regularizers
+from lossreg._numbers import HandedIn, Number, Step
+from lossreg._plugin import Plugin
+from lossreg._saving import config_of, create_again, show
+from lossreg._spec import Spec
 
 
 class _Registered:
@@ -39,37 +27,28 @@ class _Registered:
     @property
     def plugin(self) -> Plugin:
         """Where it comes from."""
-        return self._parts.plugin
+        return bound_of(self).plugin
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters that were given, with the values that they have now, as a config has them."""
-        return self._parts.parameters
+        return bound_of(self).parameters
 
     @property
     def numbers(self) -> dict[str, Number]:
         """Its numbers by path, those of terms inside of it included: `"r"`, `"weights.a"`, `"terms.a.r"`."""
-        return self._parts.numbers
+        return bound_of(self).numbers
 
-    def follow(self, step: Any, fixed: bool = False) -> None:
-        """Let its schedules follow a step, and take its variables for trained; `lossreg.attach` does it for a model.
+    def follow(self, step: Step, static: bool = False) -> None:
+        """Let its schedules follow a step, and take what it learns for trained; `lossreg.attach` does it for a model.
 
         Arguments:
             step: the number of training steps done: an integer scalar, a variable that holds it, or a function that
                 returns one of these.
-            fixed: whether constants are numbers in compiled code, too, so that they cannot be assigned after compiling.
+            static: whether constants are numbers in compiled code, too, so that they cannot be assigned after
+                compiling.
         """
-        self._parts.follow(step, fixed)
-
-    @property
-    def _parts(self) -> Bound:
-        if self._bound is None:
-            raise AttributeError("it has not been made yet")
-        return self._bound
-
-    @property
-    def _function(self) -> Any:
-        return self._parts.function
+        bound_of(self).follow(step, static)
 
     def __getattr__(self, name: str) -> Any:
         if self._bound is None or name.startswith("_"):
@@ -87,7 +66,7 @@ class _Registered:
             raise AttributeError(f"{bound.owner} has no number '{name}' that could be assigned.{hint}")
 
     def __repr__(self) -> str:
-        bound = self._parts
+        bound = bound_of(self)
         shown = show(bound.given(lambda number: number, lambda term: term))
         return f"<{bound.owner.partition(' ')[0]} {bound.plugin.qualified_name}({shown})>"
 
@@ -104,16 +83,14 @@ class _Registered:
         return config_of(self) | ({"learned": learned} if learned else {})
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
         """Create it again, through the registry."""
-        import lossreg
-
-        created = create_again(lossreg.losses if issubclass(cls, RegisteredLoss) else lossreg.regularizers, config)
+        created = create_again(losses if issubclass(cls, RegisteredLoss) else regularizers, config)
         for path, learned in config.get("learned", {}).items():
             number = created.numbers[path]
             if number.trained is None:  # it was handed in
                 number = HandedIn(keras.Variable(learned["value"]))
-                created._parts.put(path, number)
+                bound_of(created).put(path, number)
             number.trained.assign(learned["value"])
             number.saved_as = learned["variable"]
         return created
@@ -128,10 +105,11 @@ class RegisteredLoss(_Registered, keras.losses.Loss):
     A `keras.losses.Loss` with a `__call__` of its own does all of this itself.
 
     Arguments:
-        bound: the plugin with its parameters, called with `(y_true, y_pred)`.
+        spec: the plugin with its parameters, called with `(y_true, y_pred)`.
     """
 
-    def __init__(self, bound: Bound) -> None:
+    def __init__(self, spec: Spec) -> None:
+        bound = Bound(spec)
         function: Any = bound.function
         self._is_keras_loss = isinstance(function, keras.losses.Loss)
         if self._is_keras_loss:
@@ -142,10 +120,11 @@ class RegisteredLoss(_Registered, keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the reduced loss: a scalar, unless the reduction is `"none"`."""
-        if self._is_keras_loss and type(self._function).__call__ is not keras.losses.Loss.__call__:
-            function: Any = self._parts.function_for((y_true, y_pred))
+        bound = bound_of(self)
+        if self._is_keras_loss and type(bound.function).__call__ is not keras.losses.Loss.__call__:
+            function: Any = bound.function_for((y_true, y_pred))
             function.reduction = self.reduction
-            return self._parts.finish(function(y_true, y_pred, sample_weight=sample_weight))
+            return bound.finish(function(y_true, y_pred, sample_weight=sample_weight))
         return super().__call__(y_true, y_pred, sample_weight=sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -160,7 +139,7 @@ class RegisteredLoss(_Registered, keras.losses.Loss):
         """
         if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
             y_true, y_pred = _same_rank(y_true, y_pred)
-        value = self._parts(y_true, y_pred)
+        value = bound_of(self)(y_true, y_pred)
         if not keras.tree.is_nested(y_pred):
             self._refuse_broadcast(keras.ops.shape(value), keras.ops.shape(y_pred))
         return value
@@ -182,7 +161,7 @@ class RegisteredLoss(_Registered, keras.losses.Loss):
         return {"reduction": self.reduction, **super().get_config()}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RegisteredLoss:
+    def from_config(cls, config: Mapping[str, Any]) -> RegisteredLoss:
         """Create the loss again, through the registry."""
         loss: RegisteredLoss = super().from_config(config)
         loss.reduction = config["reduction"]
@@ -190,16 +169,15 @@ class RegisteredLoss(_Registered, keras.losses.Loss):
 
 
 def _same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """Add or remove a trailing axis of one where the ranks differ by one, so that `(n,)` meets `(n, 1)` elementwise."""
-    true_rank, pred_rank = len(y_true.shape), len(y_pred.shape)
-    if true_rank == pred_rank + 1 and y_true.shape[-1] == 1:
-        if pred_rank == 1:  # the last axis of (n,) is the batch, over which no loss may reduce
-            y_pred = keras.ops.expand_dims(y_pred, axis=-1)
-        else:
-            y_true = keras.ops.squeeze(y_true, axis=-1)
-    elif pred_rank == true_rank + 1 and y_pred.shape[-1] == 1:
-        y_true = keras.ops.expand_dims(y_true, axis=-1)
-    return y_true, y_pred
+    """Make ranks that differ by one equal, as Keras does for its own functions: `(n,)` meets `(n, 1)` elementwise."""
+    lower, higher = sorted((y_true, y_pred), key=lambda x: len(x.shape))
+    if len(higher.shape) != len(lower.shape) + 1 or higher.shape[-1] != 1:
+        return y_true, y_pred
+    if len(lower.shape) == 1:  # the last axis of (n,) is the batch, over which no loss may reduce
+        same = keras.ops.expand_dims(lower, axis=-1), higher
+    else:
+        same = lower, keras.ops.squeeze(higher, axis=-1)
+    return same if lower is y_true else same[::-1]
 
 
 @keras.saving.register_keras_serializable("lossreg")
@@ -207,10 +185,11 @@ class RegisteredRegularizer(_Registered, keras.regularizers.Regularizer):
     """A registered regularizer, as Keras takes it.
 
     Arguments:
-        bound: the plugin with its parameters, called with the weights; it returns a scalar.
+        spec: the plugin with its parameters, called with the weights; it returns a scalar.
     """
 
-    def __init__(self, bound: Bound) -> None:
+    def __init__(self, spec: Spec) -> None:
+        bound = Bound(spec)
         bound.function  # noqa: B018  # what cannot be made is refused here, not in training
         self._bound = bound
 
@@ -220,7 +199,7 @@ class RegisteredRegularizer(_Registered, keras.regularizers.Regularizer):
         Raises:
             ShapeError: if the plugin returns anything but a scalar, which Keras would sum up silently.
         """
-        value = self._parts(weights)
+        value = bound_of(self)(weights)
         if len(keras.ops.shape(value)):
             raise ShapeError(
                 f"regularizer '{self.plugin.name}' ({self.plugin.origin}) returned a value of shape "
@@ -229,26 +208,6 @@ class RegisteredRegularizer(_Registered, keras.regularizers.Regularizer):
         return value
 
 
-class LearnedNumbers(keras.Layer):
-    """The variables of a model's loss and regularizers, as a part of the model, which trains and saves them."""
-
-    def __init__(self) -> None:
-        super().__init__(name="learned_numbers")
-        self.numbers: tuple[keras.Variable, ...] = ()
-        self.built = True
-
-    def hold(self, numbers: list[keras.Variable]) -> None:
-        """Hold these scalar variables, and no others."""
-        for number in self.numbers:
-            self._untrack_variable(number)
-        for number in numbers:
-            self._track_variable(number)
-        self.numbers = tuple(numbers)
-
-    def load_own_variables(self, store: Any) -> None:
-        """Load them where the file has them; the configs of the loss and the regularizers have them in any case."""
-        if store.keys():
-            super().load_own_variables(store)
-
-
-_WRAPPERS = {"loss": RegisteredLoss, "regularizer": RegisteredRegularizer}
+def function_of(created: Any) -> Callable[..., Any]:
+    """Return the plugin's own function or object, made with numbers."""
+    return bound_of(created).function

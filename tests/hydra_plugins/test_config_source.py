@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigLoadError
 from hydra.test_utils.config_source_common_tests import ConfigSourceTestSuite
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 import lossreg
-from hydra_plugins.lossreg._search_path import RegistrySearchPath
-from hydra_plugins.lossreg.config_source import GROUPS, RegistryConfigSource
-from lossreg import Registry
+from hydra_plugins.lossreg.config_source import RegistryConfigSource
+from lossreg import GROUPS, Registry
 from lossreg.training.config import ACTIVATIONS, OPTIMIZERS, Config, read_config
 from lossreg.training.errors import ConfigError
-from tests.conftest import ROOT, Run
-
-
-def composed(*overrides: str) -> DictConfig:
-    Plugins.instance().register(RegistrySearchPath)
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+from tests.conftest import ROOT, Run, composed
 
 
 def test_the_defaults_are_the_study_s() -> None:
@@ -68,8 +61,8 @@ def test_every_preset_of_a_schedule_composes_and_lasts_the_fit(key: str, option:
         *("loss=mix", "reg=l2custom", "epochs=30", "batch_size=2", f"+schedule@{key}={option}"),
         *(f"{key}.{name}={value}" for name, value in needed.items()),
     )
-    lossreg.losses.check(cfg.loss)
-    lossreg.regularizers.check(cfg.reg)
+    lossreg.losses.parse(cfg.loss)
+    lossreg.regularizers.parse(cfg.reg)
     read_config(cfg)
     schedule = lossreg.schedules.build(OmegaConf.select(cfg, key))
     values = np.array([float(schedule(step)) for step in range(61)])
@@ -145,11 +138,7 @@ def test_the_config_is_typed() -> None:
 
 @contextmanager
 def serving(**groups: Registry) -> Iterator[RegistryConfigSource]:
-    class Source(RegistryConfigSource):
-        pass
-
-    Source.groups = groups
-    yield Source("test", "lossreg://")
+    yield type("Source", (RegistryConfigSource,), {"groups": groups})("test", "lossreg://")
 
 
 def test_the_source_lists_and_loads(losses: Registry) -> None:
@@ -168,7 +157,7 @@ def test_the_source_lists_and_loads(losses: Registry) -> None:
 
 def in_process(**names: dict[str, str]) -> Registry:
     """A registry of functions that take the given parameters."""
-    found = Registry("nothing.installed", lossreg.losses.kind)
+    found = Registry(dataclasses.replace(lossreg.losses.kind, group="nothing.installed"))
     for name, parameters in names.items():
         arguments = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
         found.register(name)(eval(f"lambda y_true, y_pred, {arguments}: 0"))
@@ -178,7 +167,7 @@ def in_process(**names: dict[str, str]) -> Registry:
 class Served(RegistryConfigSource):
     """Serves names like those of the files that Hydra's suite expects."""
 
-    groups = {  # noqa: RUF012
+    groups = {  # type: ignore[assignment]  # noqa: RUF012
         "dataset": in_process(imagenet={"path": "/datasets/imagenet"}, cifar10={"path": "/datasets/cifar10"}),
         "optimizer": in_process(adam={}, nesterov={}),
     }
@@ -240,9 +229,9 @@ class TestSource:
     @pytest.mark.parametrize(
         ("path", "kind", "expected"),
         [
-            ("", ObjectType.GROUP, ["loss", "reg", "schedule", "variable"]),
+            ("", ObjectType.GROUP, ["loss", "reg", "schedule", "learned"]),
             ("", ObjectType.CONFIG, []),
-            ("", None, ["loss", "reg", "schedule", "variable"]),
+            ("", None, ["loss", "reg", "schedule", "learned"]),
             ("loss", ObjectType.GROUP, []),
             ("loss", ObjectType.CONFIG, lossreg.losses.names()),
             ("loss", None, lossreg.losses.names()),
@@ -265,7 +254,7 @@ class TestSource:
         from hydra._internal.sources_registry import SourcesRegistry
 
         Plugins.instance()  # scans hydra_plugins
-        assert SourcesRegistry.instance().resolve("registry").__name__ == "RegistryConfigSource"
+        assert SourcesRegistry.instance().resolve("lossreg").__name__ == "RegistryConfigSource"
 
 
 def test_help_lists_the_options(run: Run, packages: Path, no_tensorflow: Path) -> None:

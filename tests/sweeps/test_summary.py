@@ -14,7 +14,6 @@ from lossreg.sweeps._picture import draw, figure_of
 from lossreg.sweeps._points import points, wilson
 from lossreg.sweeps._summary import show
 
-
 Columns = tuple[str | None, str | None, str | None]
 COLUMNS = ("solved", "brier", "seed")
 

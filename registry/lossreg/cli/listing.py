@@ -18,7 +18,7 @@ REGISTRIES = {
     "loss": lossreg.losses,
     "regularizer": lossreg.regularizers,
     "schedule": lossreg.schedules,
-    "variable": lossreg.variables,
+    "learned": lossreg.learned,
 }
 # What the config groups of a Hydra app are called.
 GROUPS = {"loss": "loss", "regularizer": "reg", "schedule": "schedule", "variable": "variable"}

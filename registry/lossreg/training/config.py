@@ -83,7 +83,7 @@ def read_config(cfg: DictConfig) -> Config:
     """
     key = "optimizer.learning_rate"
     if OmegaConf.is_config(rate := OmegaConf.select(cfg, key)):
-        lossreg.schedules.check(rate, key=key)
+        lossreg.schedules.parse(rate, key=key)
     config = OmegaConf.to_object(cfg)
     assert isinstance(config, Config)
     _require("model.hidden_units", config.model.hidden_units, config.model.hidden_units >= 1, "at least 1")

@@ -401,6 +401,6 @@ def _starts_of(node: Mapping[str, Any], columns: Mapping[str, np.ndarray], path:
 def _typed(config: AnyConfig) -> Config:
     cfg = OmegaConf.merge(OmegaConf.structured(Config), plain(config))
     assert isinstance(cfg, DictConfig)
-    lossreg.losses.check(cfg.loss, key="loss")
-    lossreg.regularizers.check(cfg.reg, key="reg")
+    lossreg.losses.parse(cfg.loss, key="loss")
+    lossreg.regularizers.parse(cfg.reg, key="reg")
     return read_config(cfg)

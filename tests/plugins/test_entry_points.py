@@ -12,7 +12,7 @@ import pytest
 
 import lossreg
 
-KINDS = [lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.variables]
+KINDS = [lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.learned]
 BOOKKEEPING = {"self", "name", "reduction", "dtype"}
 DESCRIBE_ALL = """
 import json, sys
@@ -22,7 +22,7 @@ found = {
         plugin.qualified_name: {p.name: repr(p.default) for p in kind.describe(plugin.qualified_name).parameters}
         for plugin in kind.plugins() if plugin.distribution == "lossreg"
     }
-    for kind in (lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.variables)
+    for kind in (lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.learned)
 }
 print(json.dumps({"found": found, "imported": sorted({"tensorflow", "keras"} & set(sys.modules))}))
 """

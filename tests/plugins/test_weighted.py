@@ -10,7 +10,7 @@ import pytest
 
 import lossreg
 from lossreg import BrokenPluginError, ParameterError, Registry
-from tests.hydra_plugins.test_config_source import composed
+from tests.conftest import composed
 
 Y = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
 P = np.array([[0.1], [0.7], [0.4], [0.5]], np.float32)
@@ -86,7 +86,7 @@ def test_objects_are_taken_as_terms_and_the_config_makes_it_again() -> None:
 )
 def test_a_mistake_inside_is_named_by_its_key(node: dict[str, Any], message: str) -> None:
     with pytest.raises(lossreg.RegistryError, match=message):
-        lossreg.losses.check({"name": "weighted", **node}, key="loss")
+        lossreg.losses.build({"name": "weighted", **node}, key="loss")
 
 
 def test_a_weight_without_a_term_is_an_error() -> None:

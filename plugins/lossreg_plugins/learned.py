@@ -1,4 +1,4 @@
-"""Numbers that are learned: how a trained number, which is unbounded, becomes the number that a plugin is handed."""
+"""Numbers that are learned: how what is trained, which is unconstrained, becomes the number that a plugin is handed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from keras import ops
 class Unbounded:
     """A learned number without bounds.
 
-    Formula: `raw`.
+    Formula: `unconstrained`.
 
     Arguments:
         initial: the value at the start. Defaults to 0.
 
     Example:
-
     >>> Unbounded(initial=0.5).inverse(0.5)
     0.5
     """
@@ -25,9 +24,9 @@ class Unbounded:
     def __init__(self, initial: float = 0.0) -> None:
         self.initial = initial
 
-    def __call__(self, raw: Any) -> Any:
+    def __call__(self, unconstrained: Any) -> Any:
         """Return the value of what is trained."""
-        return raw
+        return unconstrained
 
     def inverse(self, value: float) -> float:
         """Return what is trained for a value."""
@@ -37,18 +36,16 @@ class Unbounded:
 class Bounded:
     """A learned number between two bounds, by a sigmoid.
 
-    Formula: `a + (b - a) / (1 + exp(-raw))`.
+    Formula: `a + (b - a) / (1 + exp(-unconstrained))`.
 
     Arguments:
         initial: the value at the start, between the bounds. Defaults to 0.5.
         lower: `a`, the lower bound, which is approached and not reached. Defaults to 0.
         upper: `b`, the upper bound, likewise. Defaults to 1.
 
-    Raises:
-        ValueError: if a value is not between the bounds.
+    Raises ValueError if a value is not between the bounds.
 
     Example:
-
     >>> r = Bounded(initial=0.8)
     >>> float(r(ops.convert_to_tensor(r.inverse(0.75))))
     0.75
@@ -59,9 +56,9 @@ class Bounded:
         self.lower = lower
         self.upper = upper
 
-    def __call__(self, raw: Any) -> Any:
+    def __call__(self, unconstrained: Any) -> Any:
         """Return the value of what is trained."""
-        return self.lower + (self.upper - self.lower) * ops.sigmoid(raw)
+        return self.lower + (self.upper - self.lower) * ops.sigmoid(unconstrained)
 
     def inverse(self, value: float) -> float:
         """Return what is trained for a value."""
@@ -73,16 +70,14 @@ class Bounded:
 class Positive:
     """A learned number above 0, by an exponential.
 
-    Formula: `exp(raw)`.
+    Formula: `exp(unconstrained)`.
 
     Arguments:
         initial: the value at the start, above 0. Defaults to 1.
 
-    Raises:
-        ValueError: if a value is not above 0.
+    Raises ValueError if a value is not above 0.
 
     Example:
-
     >>> Positive().inverse(1.0)
     0.0
     """
@@ -90,9 +85,9 @@ class Positive:
     def __init__(self, initial: float = 1.0) -> None:
         self.initial = initial
 
-    def __call__(self, raw: Any) -> Any:
+    def __call__(self, unconstrained: Any) -> Any:
         """Return the value of what is trained."""
-        return ops.exp(raw)
+        return ops.exp(unconstrained)
 
     def inverse(self, value: float) -> float:
         """Return what is trained for a value."""
@@ -101,7 +96,7 @@ class Positive:
         return math.log(value)
 
 
-class Uncertainty:
+class Uncertainty(Positive):
     """A learned weight of one of several losses, by the uncertainty of its task.
 
     Formula: `w = exp(-s) / 2`, where `s = log σ²` is trained, and `s / 2` is added to the loss: together
@@ -112,11 +107,9 @@ class Uncertainty:
     Arguments:
         initial: the weight at the start, above 0. Defaults to 0.5: a variance of 1.
 
-    Raises:
-        ValueError: if a value is not above 0.
+    Raises ValueError if a value is not above 0.
 
     Example:
-
     >>> weight = Uncertainty()
     >>> s = ops.convert_to_tensor(weight.inverse(2.0))
     >>> round(float(s), 4), round(float(weight(s)), 4), round(float(weight.penalty(s)), 4)
@@ -129,16 +122,14 @@ class Uncertainty:
     def __init__(self, initial: float = 0.5) -> None:
         self.initial = initial
 
-    def __call__(self, raw: Any) -> Any:
+    def __call__(self, unconstrained: Any) -> Any:
         """Return the weight of what is trained."""
-        return ops.exp(-raw) / 2
+        return ops.exp(-unconstrained) / 2
 
-    def penalty(self, raw: Any) -> Any:
+    def penalty(self, unconstrained: Any) -> Any:
         """Return what is added to the loss."""
-        return raw / 2
+        return unconstrained / 2
 
     def inverse(self, value: float) -> float:
         """Return what is trained for a weight."""
-        if not value > 0:
-            raise ValueError(f"{value:g} is not above 0")
-        return -math.log(2 * value)
+        return -math.log(2) - super().inverse(value)

@@ -1,0 +1,43 @@
+"""The registries, one row a kind: what there is, and what may stand in the place of its numbers."""
+
+from __future__ import annotations
+
+from lossreg._catalog import Registry
+from lossreg._plugin import Kind
+
+schedules = Registry(
+    Kind("lossreg.schedules", "schedule", "schedule", ("step",), "lossreg._numbers:RegisteredSchedule"),
+)
+"""The schedules, functions of the training step: `lossreg.schedules`."""
+
+learned = Registry(
+    Kind(
+        "lossreg.variables",
+        "learned number",
+        "learned",
+        ("unconstrained",),
+        "lossreg._numbers:LearnedNumber",
+        varying=("initial",),  # its bounds are the plugin's own, in Python
+    )
+)
+"""The numbers that are learned with the weights: `lossreg.variables`."""
+
+_NUMBERS = (schedules, learned)
+
+losses = Registry(
+    Kind("lossreg.losses", "loss", "loss", ("y_true", "y_pred"), "lossreg._wrappers:RegisteredLoss", _NUMBERS)
+)
+"""The losses: `lossreg.losses`."""
+
+regularizers = Registry(
+    Kind(
+        "lossreg.regularizers", "regularizer", "reg", ("weights",), "lossreg._wrappers:RegisteredRegularizer", _NUMBERS
+    )
+)
+"""The regularizers: `lossreg.regularizers`."""
+
+KINDS = {"loss": losses, "regularizer": regularizers, "schedule": schedules, "learned": learned}
+"""The registries by kind."""
+
+GROUPS = {registry.kind.config_group: registry for registry in KINDS.values()}
+"""The registries by Hydra config group."""

@@ -1,0 +1,192 @@
+"""What a registered name is: where it comes from, what kind of thing it is, and what it takes."""
+
+from __future__ import annotations
+
+import collections.abc
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib import metadata
+from typing import Any
+
+from lossreg._errors import BrokenPluginError
+
+REQUIRED: Any = inspect.Parameter.empty
+"""The default of a parameter that has none."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a registry holds.
+
+    Arguments:
+        group: the entry-point group.
+        noun: what one entry is called in messages.
+        config_group: the Hydra config group whose options are the names.
+        data_arguments: the arguments that Keras hands to an entry when it is called.
+        wrapper: `"module:class"` of what is created, made from a `Spec`; it is imported when something is created.
+        numbers: the registries whose entries may stand in the place of a number that is a parameter of an entry.
+        varying: which numbers may differ between models that train in one program; `None`: all.
+    """
+
+    group: str
+    noun: str
+    config_group: str
+    data_arguments: tuple[str, ...]
+    wrapper: str
+    numbers: tuple[Any, ...] = ()
+    varying: tuple[str, ...] | None = None
+
+    def wrap(self, spec: Any) -> Any:
+        """Create what stands for a plugin in Keras. Imports Keras."""
+        return metadata.EntryPoint(self.noun, self.wrapper, "").load()(spec)
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One registered name and where it comes from; nothing of it is imported.
+
+    Arguments:
+        name: the bare name.
+        target: `"module:attribute"`.
+        distribution: the distribution that registers it, or `None` for `register`.
+        version: that distribution's version, or `None`.
+        registered: the object itself, where it was registered in this process.
+    """
+
+    name: str
+    target: str
+    distribution: str | None = None
+    version: str | None = None
+    registered: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def qualified_name(self) -> str:
+        """`<distribution>/<name>`; the bare name for what was registered in this process."""
+        return f"{self.distribution}/{self.name}" if self.distribution else self.name
+
+    @property
+    def origin(self) -> str:
+        """The distribution and its version, for messages."""
+        return f"{self.distribution} {self.version}" if self.distribution else "registered in this process"
+
+    def load(self) -> Any:
+        """Import the target.
+
+        Raises:
+            BrokenPluginError: if it cannot be imported or is not callable; names the distribution and the cause.
+        """
+        if self.registered is not None:
+            return self.registered
+        try:
+            target = metadata.EntryPoint(self.name, self.target, "").load()
+        except Exception as error:
+            raise self.broken(f"importing {self.target} raised {type(error).__name__}: {error}") from error
+        if not callable(target):
+            raise self.broken(f"{self.target} is a {type(target).__name__}, not a function or a class")
+        return target
+
+    def broken(self, what: str) -> BrokenPluginError:
+        """Return an error that says what keeps the plugin from being used, and whose it is."""
+        return BrokenPluginError(f"'{self.name}' of package {self.origin} cannot be used: {what}")
+
+
+class Style(str, Enum):
+    """The three ways to write a plugin."""
+
+    FUNCTION = "function"
+    FACTORY = "factory"
+    CLASS = "class"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One hyperparameter of a plugin.
+
+    Arguments:
+        name: its name, also its config key.
+        type: a type such as `float`, `bool | None` or `Literal["a", "b"]`; `Any` where the signature does not tell.
+        default: its default, or `REQUIRED`.
+
+    Example:
+    >>> print(Parameter("r", float, 0.5))
+    r: float = 0.5
+    """
+
+    name: str
+    type: Any
+    default: Any = REQUIRED
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is REQUIRED
+
+    @property
+    def takes_plugins(self) -> bool:
+        """Whether its values are plugins themselves, by name: annotated as `Callable`, or as a `dict` of them."""
+        return any(
+            collections.abc.Callable in (kind, typing.get_origin(kind))
+            for kind in (self.type, *typing.get_args(self.type)[1:])
+        )
+
+    @property
+    def takes_number(self) -> bool:
+        """Whether its values are real numbers, so that a schedule or a learned number may stand in its place."""
+        return float in (self.type, *typing.get_args(self.type)) and not self.takes_numbers
+
+    @property
+    def takes_numbers(self) -> bool:
+        """Whether its values are mappings to real numbers, such as weights by name."""
+        return typing.get_args(self.type) == (str, float)
+
+    @property
+    def type_name(self) -> str:
+        """The type as a person writes it."""
+        if isinstance(self.type, type) and not typing.get_args(self.type):
+            return "None" if self.type is type(None) else self.type.__name__
+        return str(self.type).replace("typing.", "").replace("NoneType", "None")
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.type_name}" + ("" if self.required else f" = {self.default!r}")
+
+
+@dataclass(frozen=True)
+class Description(Plugin):
+    """A plugin, and what is known of it without building it.
+
+    Arguments:
+        style: function, factory or class.
+        parameters: its hyperparameters.
+        docstring: its docstring, or an empty string.
+    """
+
+    style: Style = Style.FUNCTION
+    parameters: tuple[Parameter, ...] = ()
+    docstring: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return self.docstring.strip().partition("\n")[0]
+
+    def bind(self, arguments: dict[str, Any]) -> Callable[..., Any]:
+        """Return what is called with the data: the function with its parameters, or what a factory or class makes.
+
+        Raises:
+            BrokenPluginError: if it raises, or makes nothing that can be called.
+        """
+        target: Any = self.load()
+        if self.style is Style.FUNCTION:
+            return functools.partial(target, **arguments)
+        try:
+            made: Callable[..., Any] = target(**arguments)
+        except Exception as error:
+            raise self.broken(f"{self.target} raised {type(error).__name__}: {error}") from error
+        if not callable(made):
+            what = f"{self.target} returned a {type(made).__name__}, not a function"
+            raise self.broken(f"{what}; is one of its parameters the data?")
+        return made

@@ -1,0 +1,156 @@
+"""Whether code takes tensors where it took numbers, and if not, why. This module imports Keras.
+
+What may change while a model trains, or differs between models of one program, is a tensor. A plugin may need the
+number itself (`if r > 0.5:`), or do something else with a tensor; that is found out here, and only here.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lossreg._errors import BrokenPluginError
+
+_READS = {"Placeholder", "ReadVariableOp", "ResourceGather"}
+_HERE, *_MACHINERY = (str(Path(path).parent) for path in (__file__, tf.__file__, keras.__file__))
+_OF_KERAS = (keras.Layer, keras.Variable, keras.metrics.Metric, keras.random.SeedGenerator)
+_STATEFUL = (*_OF_KERAS, tf.Module, tf.Variable, tf.random.Generator)
+
+
+def refusal(
+    make: Callable[[Mapping[str, Any]], Callable[..., Any]],
+    numbers: Mapping[str, float],
+    data: tuple[Any, ...],
+    *,
+    stateless: bool = False,
+) -> str:
+    """Say why code does not take tensors for some of its numbers.
+
+    It is traced with tensors, which shows whether it raises and whether its value depends on them; then its value is
+    held against that with numbers, on the data, or on a little data of the same kind where that is symbolic.
+
+    Arguments:
+        make: returns what is called with the data, given scalar tensors by path for the numbers, or none of them.
+        numbers: the numbers that are to be tensors, by path.
+        data: what it is called with: tensors, arrays, or nested structures of them.
+        stateless: whether it must not draw random numbers or keep a state either.
+
+    Returns:
+        One line with the reason and the line of code, or an empty string if it takes them.
+    """
+    dtype = dtype_of(data)
+    reached: set[int] = set()
+    inputs: dict[str, Any] = {}
+
+    def traced(tensors: Mapping[str, Any], *data: Any) -> Any:
+        inputs.update(tensors)
+        with tf.variable_creator_scope(_refuse_to_create):
+            return make(tensors)(*data)
+
+    with tf.init_scope():
+        tensors = {path: tf.cast(number, dtype) for path, number in numbers.items()}
+        specs = [keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), part) for part in data]
+        try:
+            scalars = {path: tf.TensorSpec((), dtype) for path in numbers}
+            program = tf.function(traced, autograph=False).get_concrete_function(scalars, *specs)
+        except Exception as error:
+            return reason(error)
+        pending = [output.op for output in program.outputs]
+        while pending:
+            operation = pending.pop()
+            if id(operation) not in reached:
+                reached.add(id(operation))
+                pending.extend(tensor.op for tensor in operation.inputs)
+        if ignored := [path for path in numbers if id(inputs[path].op) not in reached]:
+            return f"its value does not depend on a tensor for '{ignored[0]}'"
+        operations = program.graph.get_operations()
+        state = [op.type for op in operations if op.op_def.is_stateful and op.type not in _READS]
+        if state and stateless:
+            return f"it has side effects, such as random numbers or a state ({state[0]})"
+        # What draws random numbers or counts has another value, and another state, at each call.
+        if numbers and not state and _differs(make, program, tensors, data):
+            names = " and ".join(f"'{path}'" for path in numbers)
+            return f"its value with a tensor for {names} is another"
+    return ""
+
+
+def state_of(made: Any) -> str:
+    """Say what an object, or the function that a factory made, holds that has a state; an empty string if nothing."""
+    pending, seen = [(made, 0)], {id(made)}
+    while pending:
+        holder, depth = pending.pop()
+        held = [*getattr(holder, "__dict__", {}).values()]
+        held += [cell.cell_contents for cell in getattr(holder, "__closure__", None) or ()]
+        held += [
+            inner for value in held if isinstance(value, (dict, list, tuple)) for inner in keras.tree.flatten(value)
+        ]
+        for value in held:
+            if isinstance(value, _STATEFUL):
+                return f"a {type(value).__name__}"
+            # Modules and classes are everybody's; terms, which are ours, look after themselves.
+            passed = isinstance(value, (type, ModuleType)) or type(value).__module__.startswith("lossreg.")
+            if depth < 3 and id(value) not in seen and not passed:
+                seen.add(id(value))
+                pending.append((value, depth + 1))
+    return ""
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line what a plugin raised, and where: `"ValueError: … (file:line: code)"`."""
+    if isinstance(error, BrokenPluginError) and error.__cause__ is not None:
+        error = error.__cause__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_HERE)]
+    frames = [frame for frame in frames if not frame.filename.startswith(tuple(_MACHINERY))] or frames
+    where = f" ({frames[0].filename}:{frames[0].lineno}: {frames[0].line})" if frames else ""
+    message = textwrap.shorten(str(error).strip().partition("\n")[0], 200, placeholder="…")
+    return f"{type(error).__name__}: {message}{where}"
+
+
+def dtype_of(data: tuple[Any, ...]) -> str:
+    """Return the floating dtype in which the data is computed with."""
+    dtype = keras.backend.standardize_dtype(keras.tree.flatten(data)[-1].dtype)
+    return dtype if "float" in dtype else keras.config.floatx()
+
+
+def _differs(make: Any, program: Any, tensors: Mapping[str, Any], data: tuple[Any, ...]) -> bool:
+    """Whether the value with tensors is another than with numbers."""
+    random = np.random.default_rng(0)
+    try:
+        examples = keras.tree.map_structure(lambda x: _example(x, random), data)
+        calls = [program(tensors, *examples), make({})(*examples), make({})(*examples)]
+        found, expected, again = (
+            [np.asarray(keras.ops.cast(x, "float64")) for x in keras.tree.flatten(call)] for call in calls
+        )
+    except Exception:
+        return False  # it does not take such data; what it takes, it takes with tensors
+    tolerance = 0.02 if "16" in dtype_of(data) else 1e-4
+    return _close(expected, again, tolerance) and not _close(found, expected, tolerance)
+
+
+def _close(found: list[Any], expected: list[Any], tolerance: float) -> bool:
+    pairs = zip(found, expected, strict=True)
+    return all(np.allclose(a, b, rtol=tolerance, atol=1e-6, equal_nan=True) for a, b in pairs)
+
+
+def _refuse_to_create(creator: Any, **settings: Any) -> Any:
+    if tf.executing_eagerly():  # as Keras makes them, outside of what is traced
+        return creator(**settings)
+    raise TypeError("it makes a variable when it is called")
+
+
+def _example(like: Any, random: np.random.Generator) -> Any:
+    """Return the data itself, or such data where it is symbolic: numbers between 0.1 and 0.9, or zeros."""
+    if hasattr(like, "numpy") or isinstance(like, np.ndarray):
+        return like
+    shape = [size or 2 for size in like.shape]
+    dtype = keras.backend.standardize_dtype(like.dtype)
+    values = random.uniform(0.1, 0.9, shape) if "float" in dtype else np.zeros(shape)
+    return keras.ops.convert_to_tensor(values, dtype=dtype)

@@ -1,0 +1,3 @@
+"""A person's own package, which knows nothing of lossreg."""
+
+OWNER = "the person's own sweeps"
