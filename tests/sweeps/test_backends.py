@@ -76,7 +76,7 @@ def dask_address() -> Iterator[str]:
 def test_dask_worker_that_is_killed(tmp_path: Path, dask_address: str) -> None:
     """One of two worker processes of a real cluster is killed while it runs a chunk."""
     address = f"hydra.launcher.address='{dask_address}'"
-    sweep(tmp_path, "hydra.launcher.backend=dask", address, f"victim={tmp_path}/victim", "sleep=0.2")
+    sweep(tmp_path, "hydra.launcher.backend=dask", address, f"victim={tmp_path}/victim", "sleep=0.8")
     assert (tmp_path / "victim").exists()
     assert len(check(tmp_path)) >= 2
 
@@ -94,5 +94,5 @@ def test_an_unknown_backend_is_refused(multirun: Multirun) -> None:  # noqa: F81
 
 def test_a_backend_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(HydraException, match=r"needs joblib and cloudpickle and ray: pip install lossreg\[ray\]"):
+    with pytest.raises(HydraException, match=r"needs cloudpickle and ray: pip install lossreg\[ray\]"):
         Engine("ray")

@@ -101,7 +101,7 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
         OSError: if the folder cannot be written.
     """
     path = folder / MANIFEST
-    now = yaml.safe_load(yaml.safe_dump(dict(sweep)))
+    text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
     if not path.exists():
         if table.read():
             sys.exit(
@@ -109,16 +109,16 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
                 "Choose another hydra.sweep.dir."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _HEADER + yaml.safe_dump(now, sort_keys=False, allow_unicode=True))
+        write_whole(path, _HEADER + text)
         return False
-    lines = differences(yaml.safe_load(path.read_text(encoding="utf-8")), now)
+    lines = differences(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(text))
     if lines:
         sys.exit(
             f"{folder} holds another sweep, which this command cannot go on with:\n"
             + "\n".join(f"  {line}" for line in lines)
             + "\nRun it as it was, or choose another hydra.sweep.dir."
         )
-    if any("shuffle(" in override for override in now["overrides"]):
+    if any("shuffle(" in override for override in sweep["overrides"]):
         sys.exit(f"{folder} holds a sweep in a shuffled order, which differs each time: it cannot be resumed.")
     return True
 
