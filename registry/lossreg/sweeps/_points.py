@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lossreg.sweeps.results import FIXED_COLUMNS
+from lossreg.sweeps._results import FIXED_COLUMNS
 
 Cells = Mapping[str, str]
 _Z = 1.959963984540054  # of a 95% interval
@@ -61,18 +61,16 @@ def points(rows: Sequence[Cells], over: Sequence[str], success: str | None, mean
         groups.setdefault(tuple(row[column] for column in over), []).append(row)
     found = []
     for place, members in groups.items():
-        tried = [row for row in members if row["status"] != "failed"] if success else []
-        successes = sum(row[success] == "true" for row in tried if success)
-        numbers = [number(row[mean]) for row in members] if mean else []
-        finite = [value for value in numbers if value is not None]
+        tried = [row[success] == "true" for row in members if row["status"] != "failed"] if success else []
+        finite = [value for row in members if (value := number(row[mean])) is not None] if mean else []
         found.append(
             Point(
-                place,
-                len(members),
-                successes / len(tried) if tried else None,
-                wilson(successes, len(tried)),
-                math.fsum(finite) / len(finite) if finite else None,
-                sum(row["status"] != "completed" for row in members),
+                place=place,
+                jobs=len(members),
+                rate=sum(tried) / len(tried) if tried else None,
+                interval=wilson(sum(tried), len(tried)),
+                mean=math.fsum(finite) / len(finite) if finite else None,
+                unfinished=sum(row["status"] != "completed" for row in members),
             )
         )
     return found
@@ -85,10 +83,8 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
     Example:
 
-    >>> [round(end, 4) for end in wilson(8, 10)]
-    [0.4902, 0.9433]
-    >>> wilson(0, 0)
-    (0.0, 1.0)
+    >>> [round(end, 4) for end in wilson(8, 10)], wilson(0, 0)
+    ([0.4902, 0.9433], (0.0, 1.0))
     """
     if not trials:
         return 0.0, 1.0
@@ -96,13 +92,6 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     centre = (p + z2 / 2) / (1 + z2)
     half = math.sqrt(z2 * (p * (1 - p) + z2 / 4)) / (1 + z2)
     return 0.0 if successes == 0 else centre - half, 1.0 if successes == trials else centre + half
-
-
-def best(rows: Sequence[Cells], metric: str) -> Cells | None:
-    """The row with the lowest value."""
-    values = {index: value for index, row in enumerate(rows) if (value := number(row[metric])) is not None}
-    finite = [index for index, value in values.items() if math.isfinite(value)]
-    return rows[min(finite, key=values.__getitem__)] if finite else None
 
 
 def number(cell: str) -> float | None:

@@ -1,16 +1,15 @@
-"""What an app offers to have many of its jobs run in one program."""
+"""What an app offers to have many of its jobs run in one program, and what a job comes to."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-
-from lossreg.sweeps.resume import finished_before
 
 TaskFunction = Callable[[DictConfig], Any]
 PlainConfig = Mapping[str, Any]
@@ -20,17 +19,50 @@ class CannotBatch(Exception):  # noqa: N818 - it is no error: the jobs are run o
     """Raised by an app's `group` or `run`: these jobs have to be run one by one; the message says why."""
 
 
+class JobFailed(Exception):  # noqa: N818
+    """A job that failed before the sweep was resumed, or in another process, with the message that its row keeps."""
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message, status)  # both of them, so that it can be pickled
+        self.message = message
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.message
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What one job of a batch came to.
+    """What one job came to.
 
     Arguments:
-        value: what the task function would have returned; the number that a sweeper minimises.
-        metrics: what the job's file of metrics would have held.
+        value: what the task function returns; the number that a sweeper minimises.
+        metrics: what the job's file of metrics holds.
+        error: the exception that it ended with, if it did.
     """
 
-    value: Any
+    value: Any = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    error: Exception | None = None
+
+    @property
+    def status(self) -> str:
+        """`"completed"`, `"failed"`, or the word that the error carries as `status`."""
+        status = "completed" if self.error is None else getattr(self.error, "status", None)
+        return status if isinstance(status, str) else "failed"
+
+    @property
+    def message(self) -> str:
+        """Why it did not complete; empty if it did.
+
+        Example:
+
+        >>> Outcome(error=ValueError("r must be positive")).message
+        'ValueError: r must be positive'
+        """
+        if self.error is None or isinstance(self.error, JobFailed):
+            return str(self.error or "")
+        return f"{type(self.error).__name__}: {self.error}".removesuffix(": ")
 
 
 @dataclass(frozen=True)
@@ -54,6 +86,10 @@ class Batch:
     limit: Callable[[Sequence[PlainConfig]], int] | None = None
 
 
+finished: ContextVar[Outcome | None] = ContextVar("finished", default=None)
+"""What the job that is about to run in this process came to before, if it has its row."""
+
+
 def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction]:
     """Decorate a task function, below `@hydra.main`, so that its sweeps can be resumed and run in batches.
 
@@ -72,8 +108,7 @@ def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction
     def decorate(task_function: TaskFunction) -> TaskFunction:
         @functools.wraps(task_function)
         def task(config: DictConfig) -> Any:
-            finished = finished_before()
-            return task_function(config) if finished is None else finished.result()
+            return _call(task_function, config)  # by name: in another process it has a `finished` of its own
 
         task.batch = batch  # type: ignore[attr-defined]
         return task
@@ -81,12 +116,10 @@ def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction
     return decorate
 
 
-def batch_of(task_function: TaskFunction) -> Batch | None:
-    """The batch that was attached to a task function."""
-    found = getattr(task_function, "batch", None)
-    return found if isinstance(found, Batch) else None
-
-
-def is_resumable(task_function: TaskFunction) -> bool:
-    """Whether the task function returns what it returned before, where a job was finished before."""
-    return hasattr(task_function, "batch")
+def _call(task_function: TaskFunction, config: DictConfig) -> Any:
+    before = finished.get()
+    if before is None:
+        return task_function(config)
+    if before.error is not None:
+        raise before.error
+    return before.value

@@ -8,81 +8,21 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from lossreg.sweeps.compose import as_written
-from lossreg.sweeps.results import ResultsTable, write_whole
+from lossreg.sweeps._batch import JobFailed, Outcome
+from lossreg.sweeps._results import ResultsTable, write_whole
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "sweep.yaml"
-_HEADER = """\
-# What this sweep is. The same command with hydra.sweep.dir=<this folder> runs what is missing of it.
-"""
-
-
-class JobFailed(Exception):  # noqa: N818
-    """A job that failed before the sweep was resumed, or in another process, with the message that its row keeps."""
-
-    def __init__(self, message: str, status: str) -> None:
-        super().__init__(message, status)  # all of them, so that it can be pickled
-        self.message = message
-        self.status = status
-
-    def __str__(self) -> str:
-        return self.message
-
-
-class OtherSweepError(Exception):
-    """The directory holds a sweep of another config."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A job that has its row.
-
-    Arguments:
-        row: the row.
-        value: what its task function returned, as far as the table keeps it.
-    """
-
-    row: Mapping[str, str]
-    value: Any
-
-    def result(self) -> Any:
-        """What the job's task function returned.
-
-        Raises:
-            JobFailed: if the job did not complete.
-        """
-        if self.row["status"] != "completed":
-            raise self.error()
-        return self.value
-
-    def error(self) -> JobFailed:
-        """What the job ended with, if it did not complete."""
-        return JobFailed(self.row["error"], self.row["status"])
-
-
-_current: ContextVar[Finished | None] = ContextVar("finished", default=None)
-
-
-def finished_before() -> Finished | None:
-    """The row of the job that is about to run in this process, if it has one."""
-    return _current.get()
-
-
-def set_finished(finished: Finished | None) -> None:
-    """Say of the job that is about to run in this process that it has its row."""
-    _current.set(finished)
+_HEADER = "# What this sweep is. The same command with hydra.sweep.dir=<this folder> runs what is missing of it.\n"
 
 
 class Done:
@@ -101,21 +41,20 @@ class Done:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def find(self, job: int, overrides: Sequence[str]) -> Finished | None:
-        """The job of this number, if it is done and these were its overrides."""
+    def find(self, job: int, overrides: Sequence[str]) -> Outcome | None:
+        """What the job of this number came to, as far as the table keeps it, if these were its overrides."""
         row = self._rows.get(job)
         if not row or any(row.get(key) != cell for key, cell in self._table.cells(overrides).items()):
             return None
-        value = row.get(self._objective, "") if self._objective else ""
-        return Finished(row, _to_value(value))
+        if row["status"] != "completed":
+            return Outcome(error=JobFailed(row["error"], row["status"]))
+        return Outcome(_to_value(row.get(self._objective or "", "")))
 
-    def free(self, job: int) -> int:
-        """A job's number, or one above all if another job has the number."""
-        return job if job not in self._rows else max(job, *self._rows) + 1
-
-    def take(self, job: int) -> None:
-        """Say that a number is given to a job of this run."""
-        self._rows[job] = {}
+    def take(self, job: int) -> int:
+        """Give a number to a job of this run: its own, or one above all if another job has it."""
+        free = job if job not in self._rows else max(self._rows) + 1
+        self._rows[free] = {}
+        return free
 
 
 def _to_value(cell: str) -> Any:
@@ -129,30 +68,25 @@ def _to_value(cell: str) -> Any:
 
 def describe_sweep(config: DictConfig) -> dict[str, Any]:
     """What makes a multirun this sweep and no other: overrides, sweeper, the app's config, and the swept options."""
-    container = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
-    assert isinstance(container, dict)
+    container = cast("dict[str, Any]", OmegaConf.to_container(config, resolve=False, enum_to_str=True))
     hydra = container.pop("hydra")
     found = {"overrides": hydra["overrides"]["task"], "sweeper": hydra["sweeper"], "config": container}
-    options = _swept_options(config)
+    options = _swept_options(hydra["overrides"]["task"])
     return {**found, "options": options} if options else found
 
 
-def _swept_options(config: DictConfig) -> dict[str, Any]:
+def _swept_options(overrides: list[str]) -> dict[str, Any]:
     """The options of config groups that are swept over, which the multirun's own config does not show."""
-    loader: Any = GlobalHydra.instance().config_loader()
-    lines = as_written(config.hydra.overrides.task)
+    loader = GlobalHydra.instance().config_loader()
     options = {}
     try:
-        _, repository = loader._parse_overrides_and_create_caching_repo(
-            config.hydra.job.config_name, as_written(config.hydra.overrides.hydra)
-        )
-        for override in OverridesParser.create(config_loader=loader).parse_overrides(lines):
-            if override.is_discrete_sweep() and repository.group_exists(override.key_or_group):
-                for name in override.sweep_string_iterator():
-                    option = f"{override.key_or_group}/{name}"
-                    result = repository.load_config(option)
-                    if result is not None:
-                        options[option] = OmegaConf.to_container(result.config, resolve=False, enum_to_str=True)
+        for override in OverridesParser.create(config_loader=loader).parse_overrides(overrides):
+            for name in override.sweep_string_iterator() if override.is_choice_sweep() else ():
+                option = f"{override.key_or_group}/{name}"
+                source = next((source for source in loader.get_sources() if source.is_config(option)), None)
+                if source is not None:
+                    config = source.load_config(option).config
+                    options[option] = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
     except Exception as error:  # Hydra will say what is wrong with the option when it composes the job
         log.debug("the swept options cannot be read: %s", error)
     return options
@@ -162,33 +96,34 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
     """Begin a sweep in a folder, or go on with the one that is there; returns whether it goes on.
 
     Raises:
-        OtherSweepError: if the folder holds another sweep; the message shows the difference.
+        SystemExit: if the folder holds another sweep; the message shows the difference. Hydra lets no other exception
+            of a callback through.
         OSError: if the folder cannot be written.
     """
     path = folder / MANIFEST
+    text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
     if not path.exists():
         if table.read():
-            raise OtherSweepError(
+            sys.exit(
                 f"{folder} holds {table.path.name}, but no {MANIFEST} that says of which sweep. "
                 "Choose another hydra.sweep.dir."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _HEADER + yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True))
+        write_whole(path, _HEADER + text)
         return False
-    then = yaml.safe_load(path.read_text(encoding="utf-8"))
-    now = yaml.safe_load(yaml.safe_dump(dict(sweep)))
-    lines = differences(then, now)
+    lines = differences(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(text))
     if lines:
-        raise OtherSweepError(
+        sys.exit(
             f"{folder} holds another sweep, which this command cannot go on with:\n"
             + "\n".join(f"  {line}" for line in lines)
             + "\nRun it as it was, or choose another hydra.sweep.dir."
         )
-    if any("shuffle(" in override for override in now["overrides"]):
-        raise OtherSweepError(
-            f"{folder} holds a sweep in a shuffled order, which differs each time: it cannot be resumed."
-        )
+    if any("shuffle(" in override for override in sweep["overrides"]):
+        sys.exit(f"{folder} holds a sweep in a shuffled order, which differs each time: it cannot be resumed.")
     return True
+
+
+_NOTHING = object()
 
 
 def differences(then: Any, now: Any, key: str = "") -> list[str]:
@@ -210,15 +145,10 @@ def differences(then: Any, now: Any, key: str = "") -> list[str]:
     return [f"{key.removeprefix('config.')}: {_shown(then)} then, {_shown(now)} now"]
 
 
-_NOTHING = object()
-
-
 def _shown(value: Any) -> str:
-    if value is _NOTHING:
-        return "nothing"
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
-    return str(value)
+    return "nothing" if value is _NOTHING else str(value)
 
 
 def command(folder: Path) -> str:

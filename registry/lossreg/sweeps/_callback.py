@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from lossreg.sweeps.batch import is_resumable
-from lossreg.sweeps.compose import as_written
-from lossreg.sweeps.ending import Ending
-from lossreg.sweeps.results import ResultsTable, Row
-from lossreg.sweeps.resume import Done, Finished, JobFailed, OtherSweepError, begin, describe_sweep, set_finished
+from lossreg.sweeps._batch import Outcome, finished
+from lossreg.sweeps._ending import Ending
+from lossreg.sweeps._results import ResultsTable, Row
+from lossreg.sweeps._resume import Done, begin, command, describe_sweep
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,7 @@ class SweepResults(Callback):
         file: str = "results.csv",
         show: bool = True,
     ) -> None:
-        wanted = [*columns, *([objective] if objective else [])]
-        self.columns = tuple(dict.fromkeys(wanted))
+        self.columns = tuple(dict.fromkeys([*columns, *([objective] if objective else [])]))
         self.objective = objective
         self.success = success
         self.mean = mean
@@ -79,27 +78,16 @@ class SweepResults(Callback):
         self._ending: Ending | None = None
         self._table: ResultsTable | None = None
 
-    def table(self, config: DictConfig) -> ResultsTable:
-        """The table of the sweep that a config belongs to."""
-        path = sweep_directory(config) / self.file
-        if self._table is None or self._table.path != path:
-            self._table = ResultsTable(path, self.columns)
-        return self._table
-
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin a sweep, or go on with the one that is in the directory; end the program if that is another one."""
-        table = self.table(config)
+        table = self._table_of(config)
         try:
-            goes_on = begin(table.path.parent, describe_sweep(config), table)
-        except OtherSweepError as error:
-            sys.exit(str(error))  # Hydra lets no other exception of a callback through
+            if begin(table.path.parent, describe_sweep(config), table):
+                self.done = Done(table, self.objective)
+                log.info("Going on with the sweep in %s: %d jobs are done", table.path.parent, len(self.done))
         except OSError as error:
             log.error("this sweep cannot be resumed: %s", error)
-            goes_on = False
-        if goes_on:
-            self.done = Done(table, self.objective)
-            log.info("Going on with the sweep in %s: %d jobs are done", table.path.parent, len(self.done))
-        self._ending = Ending(table, self)
+        self._ending = Ending(lambda interrupted: self._close(table, interrupted))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the closing table."""
@@ -107,42 +95,57 @@ class SweepResults(Callback):
             self._ending.close()
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
-        """Spare a job that has its row."""
-        finished = self._finished(config)
-        set_finished(finished if is_resumable(task_function) else None)
+        """Spare a job that has its row, if the task function is decorated with `batched`."""
+        finished.set(self._finished(config) if hasattr(task_function, "batch") else None)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Append the job's row."""
-        set_finished(None)
+        finished.set(None)
         if is_single_run(config) or self._finished(config) is not None:
             return
-        metrics: Mapping[str, Any] = {}
-        if self.columns and job_return.status == JobStatus.COMPLETED:
-            metrics = _read_metrics(Path(config.hydra.runtime.output_dir) / self.metrics)
-        self.append(config, [self.row(config.hydra.job.num, job_return, metrics)])
+        outcome = outcome_of(job_return)
+        if outcome.error is None and self.columns:
+            outcome = Outcome(outcome.value, _read(Path(config.hydra.runtime.output_dir) / self.metrics))
+        self.append(config, {int(config.hydra.job.num): (job_return.overrides or (), outcome)})
 
-    def row(self, job: int, job_return: JobReturn, metrics: Mapping[str, Any]) -> Row:
-        """The row of a job that has ended."""
-        overrides = job_return.overrides or ()
-        if job_return.status != JobStatus.COMPLETED:
-            status, error = describe(job_return._return_value)  # `return_value` would raise it
-            return Row(job, overrides, status, error)
-        if self.objective and metrics.get(self.objective) is None:
-            metrics = {**metrics, self.objective: job_return.return_value}
-        return Row(job, overrides, metrics=metrics)
-
-    def append(self, config: DictConfig, rows: Sequence[Row]) -> None:
-        """Append rows to the table; where that is impossible, say so and let the jobs go on."""
+    def append(self, config: DictConfig, jobs: Mapping[int, tuple[Sequence[str], Outcome]]) -> None:
+        """Append rows: overrides and outcomes by job; where that is impossible, say so and let the jobs go on."""
+        rows = []
+        for job, (overrides, outcome) in jobs.items():
+            metrics = outcome.metrics
+            if self.objective and outcome.error is None and metrics.get(self.objective) is None:
+                metrics = {**metrics, self.objective: outcome.value}
+            rows.append(Row(job, overrides, outcome.status, outcome.message, metrics))
         try:
-            self.table(config).append(rows)
+            self._table_of(config).append(rows)
         except OSError as error:
-            jobs = ", ".join(str(row.job) for row in rows[:5]) + (", …" if len(rows) > 5 else "")
-            log.error("job %s: no row in %s: %s", jobs, self.file, error)
+            numbers = ", ".join(str(row.job) for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+            log.error("job %s: no row in %s: %s", numbers, self.file, error)
 
-    def _finished(self, config: DictConfig) -> Finished | None:
+    def _table_of(self, config: DictConfig) -> ResultsTable:
+        """The table of the sweep that a config belongs to, wherever its job has changed to."""
+        path = Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir) / self.file
+        if self._table is None or self._table.path != path:
+            self._table = ResultsTable(path, self.columns)
+        return self._table
+
+    def _finished(self, config: DictConfig) -> Outcome | None:
         if self.done is None or is_single_run(config):
             return None
-        return self.done.find(config.hydra.job.num, as_written(config.hydra.overrides.task))
+        overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        return self.done.find(config.hydra.job.num, overrides)
+
+    def _close(self, table: ResultsTable, interrupted: bool) -> None:
+        try:
+            if self.show:
+                from lossreg.sweeps._summary import show  # rich takes 0.1 s to import
+
+                show(table, self.success, self.mean, self.replicate, picture=not interrupted)
+        except OSError as error:
+            log.error("the closing table cannot be shown: %s", error)
+        finally:
+            if interrupted:
+                print(f"Interrupted. To go on:\n  {command(table.path.parent)}", flush=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process, where a job ends, does not end the sweep."""
@@ -154,27 +157,19 @@ def is_single_run(config: DictConfig) -> bool:
     return OmegaConf.is_missing(config.hydra.job, "num")
 
 
-def sweep_directory(config: DictConfig) -> Path:
-    """The directory of the sweep that a config belongs to, wherever its job has changed to."""
-    return Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir)
+def outcome_of(job_return: JobReturn) -> Outcome:
+    """What a job came to, as Hydra returns it."""
+    with contextlib.redirect_stderr(io.StringIO()):  # Hydra says there that it raises what the job raised
+        try:
+            return Outcome(job_return.return_value)
+        except Exception as error:
+            traceback = error.__traceback__
+            for _ in ("here", "return_value"):  # whoever prints it later does not want these frames
+                traceback = traceback.tb_next if traceback else None
+            return Outcome(error=error.with_traceback(traceback))
 
 
-def describe(error: object) -> tuple[str, str]:
-    """The status and the one-line message of what ended a job.
-
-    Example:
-
-    >>> describe(ValueError("r must be positive"))
-    ('failed', 'ValueError: r must be positive')
-    """
-    if isinstance(error, JobFailed):
-        return error.status, error.message
-    status = getattr(error, "status", None)
-    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return status if isinstance(status, str) else "failed", message
-
-
-def _read_metrics(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:

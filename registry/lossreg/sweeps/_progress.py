@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from types import TracebackType
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -23,22 +22,13 @@ class Progress:
 
     def __init__(self, total: int, done: int = 0) -> None:
         self.total = total
-        self._before = done
-        self._ended = done
+        self._before = self._ended = done
         self._started = self._said = time.monotonic()
         self._bar: Any = None
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.pause()
-
     def resume(self) -> None:
         """Show the bar, if there is a terminal to show it on."""
-        if self._bar is None and sys.stdout.isatty():
+        if sys.stdout.isatty():
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
@@ -60,18 +50,16 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], completed=self._ended)
         elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
-            log.info("%s jobs have ended%s", self.place(), self._remaining())
+            seconds = (self._said - self._started) / (self._ended - self._before) * (self.total - self._ended)
+            log.info("%s jobs have ended%s", self.place, f", about {seconds:.0f} s to go" if seconds else "")
 
+    @property
     def place(self) -> str:
         """How many jobs have ended, of how many.
 
         Example:
 
-        >>> Progress(40, 12).place()
+        >>> Progress(40, 12).place
         '12 of 40'
         """
         return f"{self._ended} of {self.total}"
-
-    def _remaining(self) -> str:
-        seconds = (time.monotonic() - self._started) / (self._ended - self._before) * (self.total - self._ended)
-        return f", about {seconds:.0f} s to go" if seconds else ""

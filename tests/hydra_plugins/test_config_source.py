@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigLoadError
 from hydra.test_utils.config_source_common_tests import ConfigSourceTestSuite
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 import lossreg
-from hydra_plugins.lossreg._search_path import RegistrySearchPath
-from hydra_plugins.lossreg.config_source import GROUPS, RegistryConfigSource
-from lossreg import Registry
+from hydra_plugins.lossreg.config_source import RegistryConfigSource
+from lossreg import GROUPS, Registry
 from lossreg.training import ACTIVATIONS, OPTIMIZERS, Config, ConfigError, read_config
-from tests.conftest import ROOT, Run
-
-
-def composed(*overrides: str) -> DictConfig:
-    Plugins.instance().register(RegistrySearchPath)
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+from tests.conftest import ROOT, Run, composed
 
 
 def test_the_defaults_are_the_study_s() -> None:
@@ -144,11 +137,7 @@ def test_the_config_is_typed() -> None:
 
 @contextmanager
 def serving(**groups: Registry) -> Iterator[RegistryConfigSource]:
-    class Source(RegistryConfigSource):
-        pass
-
-    Source.groups = groups
-    yield Source("test", "lossreg://")
+    yield type("Source", (RegistryConfigSource,), {"groups": groups})("test", "lossreg://")
 
 
 def test_the_source_lists_and_loads(losses: Registry) -> None:
@@ -167,7 +156,7 @@ def test_the_source_lists_and_loads(losses: Registry) -> None:
 
 def in_process(**names: dict[str, str]) -> Registry:
     """A registry of functions that take the given parameters."""
-    found = Registry("nothing.installed", lossreg.losses.kind)
+    found = Registry(dataclasses.replace(lossreg.losses.kind, group="nothing.installed"))
     for name, parameters in names.items():
         arguments = ", ".join(f"{key}={value!r}" for key, value in parameters.items())
         found.register(name)(eval(f"lambda y_true, y_pred, {arguments}: 0"))
@@ -239,9 +228,9 @@ class TestSource:
     @pytest.mark.parametrize(
         ("path", "kind", "expected"),
         [
-            ("", ObjectType.GROUP, ["loss", "reg", "schedule", "variable"]),
+            ("", ObjectType.GROUP, sorted(GROUPS)),
             ("", ObjectType.CONFIG, []),
-            ("", None, ["loss", "reg", "schedule", "variable"]),
+            ("", None, sorted(GROUPS)),
             ("loss", ObjectType.GROUP, []),
             ("loss", ObjectType.CONFIG, lossreg.losses.names()),
             ("loss", None, lossreg.losses.names()),
@@ -264,7 +253,7 @@ class TestSource:
         from hydra._internal.sources_registry import SourcesRegistry
 
         Plugins.instance()  # scans hydra_plugins
-        assert SourcesRegistry.instance().resolve("registry").__name__ == "RegistryConfigSource"
+        assert SourcesRegistry.instance().resolve("lossreg").__name__ == "RegistryConfigSource"
 
 
 def test_help_lists_the_options(run: Run, packages: Path, no_tensorflow: Path) -> None:

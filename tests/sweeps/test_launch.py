@@ -23,10 +23,9 @@ from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, Inte
 from omegaconf import DictConfig, OmegaConf
 
 from lossreg import sweeps
-from lossreg.sweeps import Batch, CannotBatch, Outcome, launch
-from tests.sweep_app import app
-from tests.test_compose import anatomy
-from tests.test_results import rows
+from lossreg.sweeps import Batch, CannotBatch, Outcome
+from tests.sweeps.sweep_app import app
+from tests.sweeps.test_results import rows
 
 # Hydra's suites look for a job's files in its working directory.
 CHDIR = "hydra.job.chdir=true"
@@ -143,7 +142,7 @@ def test_what_cannot_be_batched_is_run_one_by_one(
 def test_only_the_jobs_that_cannot_be_batched_are_run_one_by_one(multirun: Multirun, tmp_path: Path) -> None:
     multirun("note=alone,null", "seed=range(0,3)", f"log={tmp_path}/log")
     lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
-    assert [line[0] for line in lines] == ["alone"] * 3 + ["batch-of-3"] * 3
+    assert [line[0] for line in lines] == ["batch-of-3"] * 3 + ["alone"] * 3
 
 
 def test_an_app_without_a_batch_is_run_one_by_one(multirun: Multirun, tmp_path: Path) -> None:
@@ -195,7 +194,7 @@ def test_up_to_300_jobs_have_directories(
 
 def test_directories_for_more_jobs_can_be_asked_for(multirun: Multirun, tmp_path: Path) -> None:
     multirun("seed=range(0,310)", "hydra.launcher.job_directories=true")
-    assert (tmp_path / "sweep" / "309" / ".hydra" / "hydra.yaml").exists()
+    assert (tmp_path / "sweep" / "309" / ".hydra" / "config.yaml").exists()
 
 
 AWKWARD = [
@@ -219,42 +218,34 @@ AWKWARD = [
         [],
     ],
 )
-def test_a_batch_leaves_what_run_job_leaves(
-    multirun: Multirun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str]
-) -> None:
-    """Each job's files, byte for byte, and all that Hydra returns of it."""
-    left: list[Any] = []
-    run_job = launch.run_job
-
-    def spy(**named: Any) -> JobReturn:
-        returned = run_job(**named)
-        left.append(anatomies(returned))
-        return returned
-
-    monkeypatch.setattr(launch, "run_job", spy)
-    alone = multirun(*overrides, task=sweeps.batched(Batch(refuse, app.run))(app.main.__wrapped__.__wrapped__))
+def test_a_batch_leaves_what_a_job_alone_leaves(multirun: Multirun, tmp_path: Path, overrides: list[str]) -> None:
+    """The files of each job, without hydra.yaml, and all that Hydra returns of it."""
+    own = app.main.__wrapped__.__wrapped__
+    alone = multirun(*overrides, task=sweeps.batched(Batch(refuse, app.run))(own))
     alone_files = files(tmp_path / "sweep")
+    hydras = [name for name in alone_files if name.endswith("hydra.yaml")]
+    assert len(hydras) == (0 if "hydra.output_subdir=null" in overrides else len(alone))
+    shutil.rmtree(tmp_path / "sweep")
+    multirun(*overrides, "hydra/launcher=basic", task=own)
+    of_hydra = {name: text for name, text in files(tmp_path / "sweep").items() if not name.endswith("hydra.yaml")}
+    assert of_hydra == {name: text for name, text in alone_files.items() if name not in hydras}
     shutil.rmtree(tmp_path / "sweep")
     recorder = Recorder()
     together = multirun(*overrides, task=recorder.task())
     assert sum(map(len, recorder.chunks)) == len(together) == len(alone) > 0
-    for one, other, expected in zip(alone, together, left, strict=True):
-        assert anatomies(other) == expected
-        assert anatomies(one) == expected
-        for name in ("overrides", "working_dir", "task_name", "status", "return_value"):
+    for one, other in zip(alone, together, strict=True):
+        for name in ("overrides", "task_name", "status", "return_value"):
             assert getattr(one, name) == getattr(other, name)
-    assert files(tmp_path / "sweep") == alone_files
-    assert len(alone_files) >= len(alone)
+        assert Path(str(one.working_dir)).absolute() == Path(str(other.working_dir)).absolute()
+        assert OmegaConf.to_yaml(other.cfg) == OmegaConf.to_yaml(one.cfg)
+        assert other.hydra_cfg is not None
+        assert one.hydra_cfg is not None
+        assert OmegaConf.to_yaml(other.hydra_cfg) == OmegaConf.to_yaml(one.hydra_cfg)
+    assert files(tmp_path / "sweep") == of_hydra
 
 
 def refuse(config: Mapping[str, Any]) -> None:
     raise CannotBatch("the test says so")
-
-
-def anatomies(returned: JobReturn) -> Any:
-    assert returned.hydra_cfg is not None
-    texts = OmegaConf.to_yaml(returned.cfg), OmegaConf.to_yaml(returned.hydra_cfg)
-    return anatomy(returned.cfg), anatomy(returned.hydra_cfg), texts
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -277,7 +268,7 @@ class Witness(Callback):
 
 def test_other_callbacks_are_called_for_each_job(multirun: Multirun, tmp_path: Path) -> None:
     Witness.seen.clear()
-    multirun("seed=5,6", "+hydra.callbacks.witness._target_=tests.test_launcher.Witness")
+    multirun("seed=5,6", "+hydra.callbacks.witness._target_=tests.sweeps.test_launch.Witness")
     assert Witness.seen == [
         ("start", 0, 0, 5),
         ("start", 1, 1, 6),

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from matplotlib import image
 from rich.console import Console
 
-from lossreg.sweeps.aggregate import points, wilson
-from lossreg.sweeps.picture import draw
-from lossreg.sweeps.results import ResultsTable, Row
-from lossreg.sweeps.summary import show
+from lossreg.sweeps import ResultsTable, Row
+from lossreg.sweeps._picture import draw, figure_of
+from lossreg.sweeps._points import points, wilson
+from lossreg.sweeps._summary import show
 
-
-@dataclass
-class Report:
-    success: str | None = "solved"
-    mean: str | None = "brier"
-    replicate: str | None = "seed"
-    show: bool = True
+Columns = tuple[str | None, str | None, str | None]
+COLUMNS = ("solved", "brier", "seed")
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 5), (1, 7), (50, 100), (99, 100), (5, 5), (312, 1000)])
@@ -44,10 +38,10 @@ def table(path: Path, rows: list[Row]) -> ResultsTable:
     return made
 
 
-def printed(made: ResultsTable, report: Report, picture: bool = False) -> str:
+def printed(made: ResultsTable, columns: Columns = COLUMNS, picture: bool = False) -> str:
     console = Console(width=150)
     with console.capture() as capture:
-        show(made, report, picture=picture, console=console)
+        show(made, *columns, picture=picture, console=console)
     return capture.get()
 
 
@@ -68,7 +62,7 @@ def test_replicates_are_taken_together(tmp_path: Path) -> None:
     rows = grid(["0.2", "0.5"], ["0"], 20)
     rows[3] = Row(3, rows[3].overrides, "diverged", "DivergedError: NaN")
     rows[4] = Row(4, rows[4].overrides, "failed", "ValueError: no")
-    text = printed(table(tmp_path, rows), Report())
+    text = printed(table(tmp_path, rows))
     lines = [line.split() for line in text.splitlines()]
     # r = 0.2: 2 of 19 solved (the diverged one is not solved, the failed one does not count); brier without two seeds.
     low, high = wilson(2, 19)
@@ -81,20 +75,20 @@ def test_replicates_are_taken_together(tmp_path: Path) -> None:
 
 def test_few_jobs_are_shown_row_by_row(tmp_path: Path) -> None:
     rows = [*grid(["0.2"], ["0"], 2), Row(2, ["loss=mix", "loss.r=0.2", "reg.r=0", "seed=2"], "failed", "Error: why")]
-    lines = [line.split() for line in printed(table(tmp_path, rows), Report()).splitlines()]
+    lines = [line.split() for line in printed(table(tmp_path, rows)).splitlines()]
     assert ["0", "0", "true", "0.0", "completed"] in lines
     assert ["2", "2", "Error:", "why"] in lines
 
 
 def test_columns_that_the_table_lacks_are_left_out(tmp_path: Path) -> None:
     rows = grid(["0.2", "0.5"], ["0"], 20)
-    text = printed(table(tmp_path, rows), Report("unheard", "of", "seed"))
+    text = printed(table(tmp_path, rows), ("unheard", "of", "seed"))
     assert ["0.2", "20"] in [line.split() for line in text.splitlines()]
     assert "lowest" not in text
 
 
 def test_an_empty_table_prints_nothing(tmp_path: Path) -> None:
-    assert printed(ResultsTable(tmp_path / "results.csv"), Report()) == ""
+    assert printed(ResultsTable(tmp_path / "results.csv")) == ""
 
 
 @pytest.mark.parametrize(
@@ -110,7 +104,7 @@ def test_an_empty_table_prints_nothing(tmp_path: Path) -> None:
 )
 def test_a_picture_of_one_or_two_numbers(tmp_path: Path, rows: list[Row], drawn: bool) -> None:
     made = table(tmp_path, rows)
-    text = printed(made, Report(), picture=True)
+    text = printed(made, picture=True)
     assert (tmp_path / "sweep.png").exists() == drawn == ("sweep.png" in text)
     if drawn:
         pixels = image.imread(tmp_path / "sweep.png")
@@ -127,14 +121,12 @@ def test_points_come_in_the_order_of_the_sweep() -> None:
 
 
 def test_a_curve_shows_rates_and_intervals() -> None:
-    from lossreg.sweeps.picture import _curves
-
     rows = [
         {"status": "completed", "r": r, "solved": "true" if seed < count else "false"}
         for r, count in (("0.5", 3), ("0.1", 1), ("1", 8))
         for seed in range(10)
     ]
-    figure = _curves({"": points(rows, ["r"], "solved", None)}, "r", "solved rate", True)
+    figure = figure_of(rows, ["r"], "solved", None)
     (plot,) = figure.axes
     (line,) = plot.lines
     assert line.get_xydata().tolist() == [[0.1, 0.1], [0.5, 0.3], [1.0, 0.8]]

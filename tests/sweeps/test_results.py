@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from lossreg.sweeps.results import ResultsTable, Row
+from lossreg.sweeps import ResultsTable, Row
 
-ROOT = Path(__file__).parents[1]
-APP = ROOT / "tests" / "sweep_app" / "app.py"
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(ROOT)])}
+APP = ROOT / "tests" / "sweeps" / "sweep_app" / "app.py"
 
 Sweep = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -26,7 +27,7 @@ def sweep(tmp_path: Path) -> Sweep:
 
     def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(APP), "--multirun", "hydra.sweep.dir=sweep", *arguments]
-        variables = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        variables = {**ENVIRONMENT, "COLUMNS": "200"}
         return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
 
     return sweep
@@ -100,14 +101,13 @@ def test_a_torn_header_is_written_again(tmp_path: Path) -> None:
 def test_appends_from_several_processes_and_threads_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     program = (
-        "import sys; from lossreg.sweeps.results import ResultsTable, Row\n"
+        "import sys; from lossreg.sweeps import ResultsTable, Row\n"
         "start = int(sys.argv[2])\n"
         "for job in range(start, start + 20):\n"
         "    ResultsTable(sys.argv[1], ['m']).append([Row(job, [f'k{job % 7}={job}'], metrics={'m': job})])\n"
     )
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     others = [
-        subprocess.Popen([sys.executable, "-c", program, str(path), str(start)], env=variables) for start in (0, 20)
+        subprocess.Popen([sys.executable, "-c", program, str(path), str(start)], env=ENVIRONMENT) for start in (0, 20)
     ]
     threads = [
         threading.Thread(target=lambda job=job: ResultsTable(path, ["m"]).append([Row(job, [], metrics={"m": job})]))
@@ -175,7 +175,7 @@ def test_the_table_is_found_from_a_job_that_changed_its_directory(sweep: Sweep, 
 
 def test_a_single_run_has_no_table(tmp_path: Path) -> None:
     command = [sys.executable, str(APP), "hydra.run.dir=single"]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, timeout=120)
     assert done.returncode == 0
     assert {path.name for path in (tmp_path / "single").iterdir()} == {".hydra", "app.log", "metrics.json"}
 

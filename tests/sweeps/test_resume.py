@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.test_launcher import Multirun, multirun  # noqa: F401 - a fixture
-from tests.test_results import APP, ROOT, Sweep, rows
+from tests.sweeps.test_launch import Multirun, multirun  # noqa: F401 - a fixture
+from tests.sweeps.test_results import APP, ENVIRONMENT, Sweep, rows
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -29,7 +29,7 @@ def start(tmp_path: Path) -> Start:
         return subprocess.Popen(
             [sys.executable, str(APP), "--multirun", *arguments],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **environment},
+            env={**ENVIRONMENT, "COLUMNS": "200", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -112,43 +112,13 @@ def test_ctrl_c_says_how_to_go_on(start: Start, tmp_path: Path, launcher: str) -
         command.replace("python ", f"{shlex.quote(sys.executable)} ", 1),
         shell=True,
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert going_on.returncode == 0, going_on.stderr
     assert [row["seed"] for row in rows(folder / "results.csv")] == [str(seed) for seed in range(8)]
-
-
-LATE = """
-import atexit, os, signal, time
-from pathlib import Path
-from lossreg.sweeps import SweepResults, ending
-from lossreg.sweeps.results import ResultsTable
-
-class Late(ending.Ending):
-    def _listen(self, ear):
-        time.sleep(0.5)  # as on a busy machine, where the thread hears of Ctrl-C after the program has begun to end
-        super()._listen(ear)
-
-atexit.register(time.sleep, 600)
-Late(ResultsTable(Path("results.csv"), ()), SweepResults(show=False))
-os.kill(os.getpid(), signal.SIGINT)
-"""
-
-
-def test_ctrl_c_is_heard_even_if_it_is_heard_late(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", LATE],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    assert ended.returncode == 130, ended.stderr
-    assert "Interrupted. To go on:" in ended.stdout
 
 
 def test_ctrl_c_ends_compiled_code_too(start: Start, tmp_path: Path) -> None:
