@@ -19,7 +19,7 @@ import tensorflow as tf
 
 import lossreg
 from lossreg import BrokenPluginError, NotAttachedError, ParameterError, Registry, UnknownNameError
-from lossreg._wrappers import function_of
+from lossreg._bound import function_of
 from tests.conftest import ROOT
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], np.float32)
