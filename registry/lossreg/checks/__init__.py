@@ -5,7 +5,7 @@ A plugin author's whole test file:
 ```python
 from lossreg import checks
 
-@checks.parametrize("focal", gamma=3.0)
+@checks.parametrize("focal", gamma=3.0, skip={"minimum": "the targets are smoothed"})
 def test_focal(check):
     check()
 ```
@@ -157,14 +157,6 @@ def parametrize(
     Raises:
         UnknownNameError, AmbiguousNameError: if a name is not registered, or is both a loss and a regularizer.
         ParameterError: if `skip` names a check that does not exist.
-
-    Example:
-
-    ```python
-    @checks.parametrize("focal", gamma=3.0, skip={"minimum": "the targets are smoothed"})
-    def test_focal(check):
-        check()
-    ```
     """
     import pytest
 
@@ -249,9 +241,9 @@ def _run(plugin: PluginUnderTest, check_name: str, reason: str | None = None) ->
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # data that a loss is not made for is tried on purpose
-            seen = reason or _consequence(plugin, check_name, first)
-            verdict = Verdict.SKIP if seen else verdict
-            seen = seen or check(plugin)
+            if skipped_for := reason or _consequence(plugin, check_name, first):
+                raise CheckSkipped(skipped_for)
+            seen = check(plugin)
     except CheckSkipped as skipped:
         verdict, seen, advice = Verdict.SKIP, skipped.seen, skipped.advice
     except CheckFailed as failed:

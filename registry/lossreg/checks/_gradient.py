@@ -9,15 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lossreg.checks._arrays import (
-    Array,
-    call_each,
-    differentiate,
-    not_finite,
-    tensors,
-    to_numpy,
-    value_and_gradient,
-)
+from lossreg.checks._arrays import Array, call_each, differentiate, not_finite, tensors, to_numpy, value_and_gradient
 from lossreg.checks._domains import Arrays
 from lossreg.checks._plugin import PluginUnderTest
 from lossreg.checks._results import CheckFailed, CheckSkipped
@@ -40,14 +32,15 @@ def gradient(plugin: PluginUnderTest) -> str:
         if not slope.size:
             if not plugin.depends_on_data:
                 return "the value does not depend on the data, and there is no gradient"
-            raise CheckFailed(f"there is no gradient, but the value changes; it is of dtype {value.dtype.name}")
+            raise CheckFailed("there is no gradient, but the value changes")
         if not_finite(slope) or not_finite(value):
             raise CheckSkipped("not finite on ordinary data; see the check 'finite'")
         moved = moved or bool(np.any(slope))
         checked += _compare_differences(plugin.function, arrays, slope, dtype, seed)
     if not moved and plugin.depends_on_data:
         raise CheckFailed("the gradient is zero everywhere, but the value changes")
-    _find_jump(differentiated, inputs[0], inputs[1][-1], dtype)
+    if inputs[0][-1].shape == inputs[1][-1].shape:  # a plugin's own data may differ
+        _find_jump(differentiated, inputs[0], inputs[1][-1], dtype)
     if plugin.domain.wrong and 1 in plugin.sizes:
         _corrects_mistakes(plugin)
     return f"equals finite differences in {dtype} at {checked} points, and explains the value along a line"

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from lossreg._errors import DuplicateNameError, ParameterError
 
-# PEP 508.
-_NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)
+_NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)  # PEP 508
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

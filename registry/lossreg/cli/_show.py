@@ -9,8 +9,6 @@ from typing import Any
 from lossreg._startup import quiet_startup
 from lossreg.cli._listing import KINDS, Entry, find
 
-_GROUPS = {"regularizer": "reg"}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `show`."""
@@ -34,13 +32,13 @@ def _usage(entry: Entry) -> dict[str, Any]:
     """Return the docstring, the config node and an example command line."""
     if entry.description is None:
         return {"docstring": None, "config": None, "command": None}
-    config, group = {"name": entry.name}, _GROUPS.get(entry.kind, entry.kind)
+    config, group = {"name": entry.name}, {"regularizer": "reg"}.get(entry.kind, entry.kind)
     chosen, key = [f"{group}={entry.name}"], group
     if not KINDS[entry.kind].kind.numbers:  # it stands for a number itself; `mix` is a loss with a number `r`
         chosen, key = ["loss=mix", f"+{group}@loss.r={entry.name}"], "loss.r"
     required, optional = [], []
     for parameter, shown in zip(entry.description.parameters, entry.as_dict()["parameters"], strict=True):
-        config[parameter.name] = shown.get("default", "???") if not parameter.required else "???"
+        config[parameter.name] = shown.get("default", "???")
         if parameter.required and parameter.takes_plugins:
             required.append(f"+{group}@{key}.{parameter.name}.<name>=<{entry.kind}>")
         elif parameter.required:
