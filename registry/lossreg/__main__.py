@@ -1,7 +1,5 @@
 """`python -m lossreg` is `lossreg`."""
 
-from __future__ import annotations
-
 import sys
 
 from lossreg.cli import main
