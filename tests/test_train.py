@@ -8,27 +8,13 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 import lossreg
-from lossreg.training.config import Config, Data, Model, Optimizer
-from lossreg.training.fit import arrays, fit
-from lossreg.training.model import build_model, model_seeds
-from lossreg.training.report import evaluate, write_whole
 from tests.conftest import ROOT, Run
-
-XOR = Data("xor", [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [[0.0], [1.0], [1.0], [0.0]])
-
-
-def config(**changes: Any) -> Config:
-    defaults: dict[str, Any] = {"epochs": 12, "batch_size": 4, "seed": 3, "jit_compile": False, "verbose": 0}
-    return Config(
-        data=XOR, model=Model("mlp", 4, "sigmoid", 0.1), optimizer=Optimizer("adam", 0.05), **(defaults | changes)
-    )
 
 
 def only(folder: Path, pattern: str) -> Path:
@@ -91,7 +77,7 @@ class TestTheRun:
     def test_the_model_is_saved_with_its_weights(self, finished: tuple[str, Path]) -> None:
         metrics = json.loads((finished[1] / "metrics.json").read_text())
         model = lossreg.load_model(finished[1] / "model.keras")
-        y_hat = keras.ops.convert_to_numpy(model(np.array(XOR.inputs, np.float32)))
+        y_hat = keras.ops.convert_to_numpy(model(np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)))
         assert y_hat.ravel().tolist() == pytest.approx(metrics["y_hat"], abs=1e-7)
         kernel = model.get_layer("hidden").kernel.numpy()
         assert metrics["penalty"] == pytest.approx(0.0001 * np.sum(kernel**2), rel=1e-5)
@@ -124,63 +110,6 @@ class TestTheRun:
         assert first | {"seconds": 0} == second | {"seconds": 0}
 
 
-@pytest.mark.parametrize(("batch_size", "optimizer"), [(4, "adam"), (2, "adam"), (3, "sgd"), (100, "rmsprop")])
-def test_the_fit_is_keras_s_own_to_the_bit(batch_size: int, optimizer: str) -> None:
-    settings = config(batch_size=batch_size)
-    settings.optimizer = Optimizer(optimizer, 0.05)
-    ours = build_model(settings, keras.losses.BinaryCrossentropy(), keras.regularizers.L2(0.01))
-    history = fit(ours, settings)
-
-    hidden_seed, output_seed, dropout_seed = model_seeds(3)
-    glorot = keras.initializers.GlorotUniform
-    regularizer = keras.regularizers.L2(0.01)
-    plain = keras.Sequential(
-        [
-            keras.Input((2,)),
-            keras.layers.Dense(4, "sigmoid", kernel_initializer=glorot(hidden_seed), kernel_regularizer=regularizer),
-            keras.layers.Dropout(0.1, seed=dropout_seed),
-            keras.layers.Dense(1, "sigmoid", kernel_initializer=glorot(output_seed)),
-        ]
-    )
-    plain.compile(
-        keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": 0.05}}), "binary_crossentropy"
-    )
-    expected = plain.fit(*arrays(settings), batch_size=min(4, batch_size), epochs=12, shuffle=False, verbose=0).history
-
-    assert history["loss"].tolist() == pytest.approx(expected["loss"], rel=1e-6)
-    for weights, reference in zip(ours.get_weights(), plain.get_weights(), strict=True):
-        assert weights.tolist() == reference.tolist()
-
-
-def test_seeds_differ_and_are_reproducible() -> None:
-    def weights(seed: int) -> list[float]:
-        model = build_model(config(seed=seed), keras.losses.MeanSquaredError(), keras.regularizers.L2(0))
-        return np.concatenate([w.ravel() for w in model.get_weights()]).tolist()
-
-    assert weights(0) == weights(0)
-    assert weights(0) != weights(1)
-    assert len({seed for n in range(100) for seed in model_seeds(n)}) == 300
-
-
-def test_jit_compile_trains_too() -> None:
-    settings = config(jit_compile=True)
-    model = build_model(settings, keras.losses.MeanSquaredError(), keras.regularizers.L2(0.0))
-    history = fit(model, settings)
-    metrics = evaluate(model, settings, epochs_run=12, seconds=0)
-    assert np.isfinite(history["loss"]).all()
-    assert metrics.brier == pytest.approx(metrics.loss, rel=1e-6)
-
-
-def test_a_file_that_could_not_be_written_does_not_appear(tmp_path: Path) -> None:
-    def write(path: Path) -> None:
-        path.write_text("half")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        write_whole(tmp_path / "metrics.json", write)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_loss_that_becomes_nan_stops_the_run_and_leaves_the_history(run: Run, packages: Path, tmp_path: Path) -> None:
     result = run("loss=becomes_nan", "epochs=100", path=(packages,))
     assert result.returncode == 1
@@ -206,7 +135,7 @@ def test_a_third_party_plugin_is_an_option_after_installing_it(run: Run, package
 
 SCHEDULED = (
     *("loss=mix", "+schedule@loss.r=cosine_decay", "loss.r.initial_learning_rate=0.9", "loss.r.decay_steps=30"),
-    *("reg=l2custom", "+variable@reg.r=positive", "reg.r.initial=0.001"),
+    *("reg=l2custom", "+learned@reg.r=positive", "reg.r.initial=0.001"),
     *("+schedule@optimizer.learning_rate=linear", "optimizer.learning_rate.initial_learning_rate=0.1"),
     *("epochs=20", "batch_size=2"),
 )
@@ -295,7 +224,7 @@ MISTAKES = [
         "optimizer.learning_rate.warmup_target: schedule 'cosine_decay' (lossreg 0.1.0) needs a value",
         "",
     ),
-    ("+variable@optimizer.learning_rate=bounded", "optimizer.learning_rate.name: There is no schedule 'bounded'.", ""),
+    ("+learned@optimizer.learning_rate=bounded", "optimizer.learning_rate.name: There is no schedule 'bounded'.", ""),
     ("loss=huber +schedule@loss.delta=linear loss.delta.name=bce", "There is no schedule or variable 'bce'.", ""),
     (
         "loss=mix +schedule@loss.r=linear loss.r.initial_learning_rate=1 batch_size=0",

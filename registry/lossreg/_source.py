@@ -79,7 +79,8 @@ def outline_of_object(target: Any) -> Outline:
     Raises:
         TypeError, ValueError: if the object has no signature.
     """
-    signature = inspect.signature(target)
+    is_keras_loss = hasattr(target, "reduction") and not isinstance(target, type)  # an object, not its class
+    signature = inspect.signature(target.call if is_keras_loss else target)
     docstring = inspect.getdoc(target) or ""
     if isinstance(target, type):
         return Outline(signature, True, None, docstring)

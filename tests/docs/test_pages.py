@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import lossreg
-from lossreg.training.config import read_config
+from lossreg.training import read_config
 from tests.conftest import ROOT, composed
 
 DOCS = ROOT / "docs"

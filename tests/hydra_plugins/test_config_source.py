@@ -19,8 +19,7 @@ from omegaconf import OmegaConf
 import lossreg
 from hydra_plugins.lossreg.config_source import RegistryConfigSource
 from lossreg import GROUPS, Registry
-from lossreg.training.config import ACTIVATIONS, OPTIMIZERS, Config, read_config
-from lossreg.training.errors import ConfigError
+from lossreg.training import ACTIVATIONS, OPTIMIZERS, Config, ConfigError, read_config
 from tests.conftest import ROOT, Run, composed
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from lossreg.training.config import Config
-from lossreg.training.fit import History, arrays, changing
+from lossreg.training._config import Config
+from lossreg.training._fit import History, arrays, changing
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Metrics:
         y_pred: the outputs thresholded at 0.5.
         epochs_run: how many epochs were run.
         seconds: the wall time of building and fitting, in seconds.
-        values: what the numbers that changed came to, by config key: schedules after the last step, variables.
+        values: what the numbers that changed came to, by config key: schedules after the last step, learned numbers.
     """
 
     solved: bool
@@ -54,19 +54,9 @@ def measure(
     penalty: float,
     epochs_run: int,
     seconds: float,
-    values: Mapping[str, float] | None = None,
+    values: Mapping[str, float],
 ) -> Metrics:
-    """Compute the metrics of one model from its outputs.
-
-    Arguments:
-        y: targets, of shape `(examples, 1)`.
-        y_hat: outputs in inference mode, of the same shape.
-        loss: the chosen loss on them, without penalty.
-        penalty: the penalty.
-        epochs_run: how many epochs were run.
-        seconds: the time taken, in seconds.
-        values: what the numbers that changed came to, by config key.
-    """
+    """Compute the metrics of one model from its targets and outputs, both of shape `(examples, 1)`."""
     y_hat = np.asarray(y_hat, np.float64)
     y_pred = (y_hat > 0.5).astype(int)
     return Metrics(
@@ -79,7 +69,7 @@ def measure(
         y_pred=y_pred.ravel().tolist(),
         epochs_run=epochs_run,
         seconds=seconds,
-        values={name: float(value) for name, value in (values or {}).items()},
+        values={name: float(value) for name, value in values.items()},
     )
 
 
@@ -110,11 +100,6 @@ def write_metrics(metrics: Metrics, directory: Path) -> None:
     """Write metrics.json."""
     text = json.dumps(asdict(metrics), indent=2) + "\n"
     write_whole(directory / "metrics.json", lambda path: path.write_text(text, encoding="utf-8"))
-
-
-def write_model(model: keras.Model, directory: Path) -> None:
-    """Write model.keras, the optimizer's state included."""
-    write_whole(directory / "model.keras", model.save)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -9,33 +9,22 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lossreg.training.model import model_seeds
+from lossreg.training._model import model_seeds
 
 
 class InitialState:
-    """Computes what `lossreg.training.model.build_model` starts from, to the bit.
+    """Computes what models of `build_model` start from, to the bit.
 
     Arguments:
         model: a model of `build_model`, with any seed.
-
-    Example:
-    >>> from lossreg.training.config import Config, Data, Model, Optimizer
-    >>> from lossreg.training.model import build_model
-    >>> data, layers = Data("xor", [[0.0, 1.0]], [[1.0]]), Model("mlp", 4, "sigmoid", 0.1)
-    >>> config = Config(data=data, model=layers, optimizer=Optimizer("adam", 0.05), seed=7, jit_compile=False)
-    >>> model = build_model(config, keras.losses.MeanSquaredError(), keras.regularizers.L2(0.0))
-    >>> weights, (dropout,) = InitialState(model)([6, 7])
-    >>> weights.shape
-    (2, 17)
-    >>> bool((weights[1, :8] == model.get_layer("hidden").kernel.numpy().ravel()).all())
-    True
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self._model = model
+        self._weights, self._states = model.trainable_variables, model.non_trainable_variables
+        hidden, output = (model.get_layer(name) for name in ("hidden", "output"))
         self._draw = {
-            layer.name: _drawing(layer.kernel_initializer, tuple(layer.kernel.shape))
-            for layer in map(model.get_layer, ("hidden", "output"))
+            layer.kernel.path: _drawing(layer.kernel_initializer, tuple(layer.kernel.shape))
+            for layer in (hidden, output)
         }
 
     def __call__(self, seeds: Iterable[int]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -46,19 +35,12 @@ class InitialState:
             variables, each with the seeds first: the state of the dropout's generator, its seed and a count, int64 of
             shape `(seeds, 2)`, if there is dropout.
         """
-        hidden, output, dropout = np.array([model_seeds(int(seed)) for seed in seeds], np.int32).T
-        count = len(hidden)
-        drawn = {
-            "hidden": self._draw["hidden"](tf.constant(hidden)),
-            "output": self._draw["output"](tf.constant(output)),
-        }
-        columns = []
-        for weight in self._model.trainable_variables:
-            layer, _, name = weight.path.partition("/")
-            values = drawn[layer] if name == "kernel" else np.tile(weight.numpy(), (count, 1))
-            columns.append(np.reshape(values, (count, -1)))
+        *kernels, dropout = np.array([model_seeds(int(seed)) for seed in seeds], np.int32).T
+        count = len(dropout)
+        drawn = {path: draw(seeds) for (path, draw), seeds in zip(self._draw.items(), kernels, strict=True)}
+        columns = [drawn[w.path] if w.path in drawn else np.tile(w.numpy(), (count, 1)) for w in self._weights]
         state = np.stack([dropout, np.zeros_like(dropout)], axis=1).astype(np.int64)
-        return np.concatenate(columns, axis=1), [state for _ in self._model.non_trainable_variables]
+        return np.concatenate([np.reshape(c, (count, -1)) for c in columns], axis=1), [state for _ in self._states]
 
 
 class _Given(keras.random.SeedGenerator):

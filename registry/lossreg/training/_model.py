@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import lossreg
-from lossreg.training.config import Config
+from lossreg.training._config import Config
 
 
 def build_model(config: Config, loss: keras.losses.Loss, regularizer: keras.regularizers.Regularizer) -> keras.Model:

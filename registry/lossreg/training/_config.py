@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 import lossreg
 from lossreg import did_you_mean
-from lossreg.training.errors import ConfigError
+from lossreg.training._errors import ConfigError
 
 OBJECTIVES = ("brier", "loss", "penalty", "accuracy", "solved", "epochs_run", "seconds")
 """The numbers of metrics.json, any of which a sweeper may minimise."""
@@ -72,42 +72,43 @@ class Config:
     objective: str = MISSING
 
 
-ConfigStore.instance().store(name="schema", node=Config, provider="trainer")
+_NAMES = {"model.activation": ACTIVATIONS, "optimizer.name": OPTIMIZERS, "objective": OBJECTIVES}
+_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model.hidden_units": (lambda units: units >= 1, "at least 1"),
+    "model.dropout": (lambda share: 0 <= share < 1, "in [0, 1)"),
+    "epochs": (lambda epochs: epochs >= 1, "at least 1"),
+    "batch_size": (lambda size: size >= 1, "at least 1"),
+    "seed": (lambda seed: 0 <= seed < 2**31, "in [0, 2³¹)"),
+    "verbose": (lambda verbose: verbose in (0, 1), "0 or 1"),
+}
 
 
-def read_config(cfg: DictConfig) -> Config:
-    """Return the composed config as typed objects, each value within its range.
+def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
+    """Return a composed config, Hydra's or plain data, as typed objects, each value within its range.
 
     Raises:
         ConfigError: names the key, the value, and what is accepted.
     """
-    key = "optimizer.learning_rate"
-    if OmegaConf.is_config(rate := OmegaConf.select(cfg, key)):
-        lossreg.schedules.parse(rate, key=key)
-    config = OmegaConf.to_object(cfg)
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
     assert isinstance(config, Config)
-    _require("model.hidden_units", config.model.hidden_units, config.model.hidden_units >= 1, "at least 1")
-    _require_name("model.activation", config.model.activation, ACTIVATIONS)
-    _require("model.dropout", config.model.dropout, 0 <= config.model.dropout < 1, "in [0, 1)")
-    _require_name("optimizer.name", config.optimizer.name, OPTIMIZERS)
-    if not isinstance(rate := config.optimizer.learning_rate, dict):
+    for key, names in _NAMES.items():
+        name = operator.attrgetter(key)(config)
+        _require(key, name, name in names, f"one of {', '.join(names)}.{did_you_mean(name, names)}")
+    for key, (holds, accepted) in _RANGES.items():
+        value = operator.attrgetter(key)(config)
+        _require(key, value, holds(value), accepted)
+    if isinstance(rate := config.optimizer.learning_rate, dict):
+        lossreg.schedules.parse(rate, key="optimizer.learning_rate")
+    else:
         number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
-        _require(key, rate, number and 0 < rate < math.inf, "a positive number, or a schedule")
+        accepted = "a positive number, or a schedule"
+        _require("optimizer.learning_rate", rate, number and 0 < rate < math.inf, accepted)
         config.optimizer.learning_rate = float(rate)
-    _require("epochs", config.epochs, config.epochs >= 1, "at least 1")
-    _require("batch_size", config.batch_size, config.batch_size >= 1, "at least 1")
-    _require("seed", config.seed, 0 <= config.seed < 2**31, "in [0, 2³¹)")
-    _require("verbose", config.verbose, config.verbose in (0, 1), "0 or 1")
-    _require_name("objective", config.objective, OBJECTIVES)
-    config.data.inputs = _rows("data.inputs", config.data.inputs)
-    config.data.targets = _rows("data.targets", config.data.targets)
-    rows = len(config.data.inputs)
-    widths = {len(row) for row in config.data.inputs}
-    _require("data.inputs", config.data.inputs, rows > 0 and len(widths) == 1, "rows of one length")
-    _require("data.targets", config.data.targets, len(config.data.targets) == rows, f"{rows} rows, as data.inputs has")
-    _require(
-        "data.targets", config.data.targets, all(row in ([0.0], [1.0]) for row in config.data.targets), "0 or 1 each"
-    )
+    config.data.inputs = inputs = _rows("data.inputs", config.data.inputs)
+    config.data.targets = targets = _rows("data.targets", config.data.targets)
+    _require("data.inputs", inputs, len({len(row) for row in inputs}) == 1, "rows of one length")
+    _require("data.targets", targets, len(targets) == len(inputs), f"{len(inputs)} rows, as data.inputs has")
+    _require("data.targets", targets, all(row in ([0.0], [1.0]) for row in targets), "0 or 1 each")
     return config
 
 
@@ -139,10 +140,6 @@ def _rows(key: str, value: Any) -> list[list[float]]:
         return msgspec.convert(value, list[list[float]])
     except msgspec.ValidationError:
         raise ConfigError(f"{key}: {value!r} is not accepted; it must be a list of rows of numbers") from None
-
-
-def _require_name(key: str, value: str, names: Sequence[str]) -> None:
-    _require(key, value, value in names, f"one of {', '.join(names)}.{did_you_mean(value, names)}")
 
 
 def _require(key: str, value: Any, holds: bool, accepted: str) -> None:

@@ -1,28 +1,31 @@
 """Fitting a compiled model: Keras's own `fit`, many steps per execution, the loss of every epoch kept.
 
-What changes while the model trains (schedules, variables) is kept too: a history is arrays by name, as Keras's own is.
+What changes while the model trains (schedules, learned numbers) is kept too: a history is arrays by name.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import lossreg
-from lossreg.training.config import Config
-from lossreg.training.errors import DivergedError
-from lossreg.training.groups import LEARNING_RATE
-from lossreg.training.progress import Progress
+from lossreg.training._config import Config
+from lossreg.training._errors import DivergedError
+from lossreg.training._groups import LEARNING_RATE
 
 History = dict[str, np.ndarray]
 """Arrays of shape `(epochs,)` by name: `"loss"`, and the config key of each number that changed."""
 
 _REPORTS = 20  # how often a fit reports its progress
+_LINES = 5  # how many lines it prints where there is no terminal
 
 
 class RecordingModel(keras.Model):
@@ -54,35 +57,38 @@ class RecordingModel(keras.Model):
 def changing(model: keras.Model) -> dict[str, Callable[[str], Any]]:
     """Return what changes while an attached model of `build_model` trains, by config key.
 
-    Each is a function from a dtype to a tensor of the value: a schedule's or a variable's in the loss or in the
-    regularizer, and the learning rate's where it has a schedule.
+    Each is a function from a dtype to a tensor of the value: of a schedule or a learned number in the loss or in the
+    regularizer, and of the learning rate where it has a schedule.
     """
     created = {"loss": model.loss, "reg": model.get_layer("hidden").kernel_regularizer}
     found = {
         f"{key}.{path}": number.tensor
         for key, owner in created.items()
-        if lossreg.is_registered(owner)
-        for path, number in owner.numbers.items()
+        if lossreg.is_created(owner)
+        for path, number in sorted(owner.numbers.items())
         if number.follows
     }
-    found = dict(sorted(found.items()))
     if isinstance(model.optimizer.get_config()["learning_rate"], dict):
         found[LEARNING_RATE] = lambda dtype: tf.cast(model.optimizer.learning_rate, dtype)
     return found
 
 
 class _Watch(keras.callbacks.Callback):
-    """Shows the progress and stops at the first loss that is not finite."""
+    """Shows the progress, a bar on a terminal and lines elsewhere, and stops at the first loss that is not finite."""
 
-    def __init__(self, progress: Progress, steps_per_epoch: int) -> None:
+    def __init__(self, bar: Progress, config: Config, steps_per_epoch: int) -> None:
         super().__init__()
-        self.progress = progress
-        self.steps_per_epoch = steps_per_epoch
+        self.bar, self.steps_per_epoch, self.epochs = bar, steps_per_epoch, config.epochs
+        self.task = bar.add_task("epoch", total=config.epochs, loss=math.nan)
+        self.lines = 0 if config.verbose and bar.console.quiet else _LINES
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        done = batch + 1
-        losses = self.model.step_losses.numpy()[:done]
-        self.progress.update(done // self.steps_per_epoch, loss=float(losses[-1]))
+        losses = self.model.step_losses.numpy()[: batch + 1]
+        epoch, loss = len(losses) // self.steps_per_epoch, float(losses[-1])
+        self.bar.update(self.task, completed=epoch, loss=loss)
+        if (lines := epoch * _LINES // self.epochs) > self.lines:
+            self.lines = lines
+            print(f"epoch {epoch}/{self.epochs}  loss {loss:.4f}", flush=True)
         if not np.isfinite(losses).all():
             self.model.stop_training = True
 
@@ -101,7 +107,7 @@ def fit(model: keras.Model, config: Config) -> History:
         history ends with that epoch.
 
     Raises:
-        lossreg.BrokenPluginError: if a plugin does not take a tensor where a schedule or a variable stands.
+        lossreg.BrokenPluginError: if a plugin does not take a tensor where a schedule or a learned number stands.
     """
     x, y = arrays(config)
     batch_size = min(config.batch_size, len(x))
@@ -110,7 +116,7 @@ def fit(model: keras.Model, config: Config) -> History:
     # A batch size that divides the data gives batches of known shape, so that a broadcasting bug shows at once.
     batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size, drop_remainder=len(x) % batch_size == 0)
 
-    lossreg.attach(model, fixed=True)
+    lossreg.attach(model, static=True)
     recorder = RecordingModel(model.inputs, model.outputs, name=model.name)
     recorder.compile(
         optimizer=model.optimizer,
@@ -118,20 +124,21 @@ def fit(model: keras.Model, config: Config) -> History:
         jit_compile=model.jit_compile,
         steps_per_execution=math.ceil(steps / _REPORTS),
     )
-    lossreg.attach(recorder, fixed=True)
+    lossreg.attach(recorder, static=True)
     recorder.record(steps)
     model.optimizer.build(model.trainable_variables)  # built inside the first step, it would be traced twice
-    with Progress("epoch", config.epochs, shown=config.verbose > 0) as progress:
-        recorder.fit(
-            batches.repeat(config.epochs), callbacks=[_Watch(progress, steps_per_epoch)], shuffle=False, verbose=0
-        )
+    columns = (TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}"))
+    console = Console(quiet=not (config.verbose and sys.stdout.isatty()))
+    with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=console, disable=console.quiet) as bar:
+        watch = _Watch(bar, config, steps_per_epoch)
+        recorder.fit(batches.repeat(config.epochs), callbacks=[watch], shuffle=False, verbose=0)
 
     losses = recorder.step_losses.numpy().astype(np.float64)
     losses = losses.reshape(config.epochs, steps_per_epoch)
     sizes = np.minimum(batch_size, len(x) - batch_size * np.arange(steps_per_epoch))
     values = recorder.step_values.numpy().astype(np.float64)[steps_per_epoch - 1 :: steps_per_epoch]
-    columns = dict(zip(recorder.changing, values.T, strict=True))
-    return until_diverged({"loss": losses @ (sizes / len(x)), **columns})
+    changed = dict(zip(recorder.changing, values.T, strict=True))
+    return until_diverged({"loss": losses @ (sizes / len(x)), **changed})
 
 
 def until_diverged(history: History) -> History:
@@ -146,8 +153,9 @@ def arrays(config: Config) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(config.data.inputs, np.float32), np.asarray(config.data.targets, np.float32)
 
 
-def raise_if_diverged(history: History) -> None:
-    """Raise `DivergedError` if the last loss of a history is not finite."""
+def diverged(history: History) -> DivergedError | None:
+    """Return an error if the last loss of a history is not finite, or `None`."""
     loss = history["loss"]
-    if not np.isfinite(loss[-1]):
-        raise DivergedError(f"The loss became {loss[-1]} at epoch {len(loss)}. A smaller learning rate may help.")
+    if np.isfinite(loss[-1]):
+        return None
+    return DivergedError(f"The loss became {loss[-1]} at epoch {len(loss)}. A smaller learning rate may help.")

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 import lossreg
 from lossreg import BrokenPluginError, NotAttachedError, ParameterError, Registry, UnknownNameError
-from lossreg._wrappers import function_of
+from lossreg._bound import function_of
 from tests.conftest import ROOT
 
 X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], np.float32)
@@ -759,7 +759,7 @@ LOAD = """
 import json, sys, warnings
 import lossreg
 warnings.filterwarnings("error", module="lossreg")
-from tests.test_changing import X, Y, numbers_of
+from tests.test_numbers import X, Y, numbers_of
 if sys.argv[2] == "keras":
     import keras
     lossreg.losses.create("mse")  # Keras then knows our classes

@@ -11,14 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from lossreg.training.config import Config
-from lossreg.training.fit import History, arrays
+from lossreg.training._config import Config
+from lossreg.training._fit import History, arrays
 
 
 def plot_report(model: keras.Model, history: History, config: Config, title: str) -> Figure:
     """Draw the loss over the epochs, and the model's output over the plane with the examples on it.
 
-    Below the loss stand the schedules and variables, each with its own axis.
+    Below the loss stand the schedules and learned numbers, each with its own axis.
 
     Arguments:
         model: a fitted model; with another number of inputs than two there is no surface.
