@@ -138,10 +138,11 @@ class Launch:
 
     def _prepare(self, jobs: Sequence[Job]) -> Chunk:
         """What a batch needs of its jobs; their directories are made."""
+        subdir = self._config.hydra.output_subdir
         for job in jobs if self._with_directories else ():
-            folder = job.folder / (self._config.hydra.output_subdir or "")
+            folder = job.folder / (subdir or "")
             folder.mkdir(parents=True, exist_ok=True)
-            for name, text in job.composed.files.items() if self._config.hydra.output_subdir else ():
+            for name, text in job.composed.files.items() if subdir else ():
                 (folder / name).write_text(text, encoding="utf-8")
         with hydra_config(jobs[0].composed.config(jobs[0].number)) as config:
             environment = {str(name): str(value) for name, value in config.hydra.job.env_set.items()}
