@@ -91,22 +91,22 @@ class House:
         expected = self._of_hydra(overrides)
         if isinstance(expected, Exception):
             with pytest.raises(type(expected)) as refused:
-                self.loader.compose(self.master, overrides)
+                self.loader.load_sweep_config(self.master, overrides)
             assert str(refused.value) == str(expected)
             return None
         with open_dict(expected):
             expected.hydra.job.num, expected.hydra.job.id = number, str(number)
-        found = self.loader.compose(self.master, overrides)
+        found = self.loader.load_sweep_config(self.master, overrides)
         config = found.config(number)
         assert OmegaConf.to_yaml(config) == OmegaConf.to_yaml(expected)
         assert types(config) == types(expected)
         assert OmegaConf.get_cache(config) == OmegaConf.get_cache(expected)
         assert OmegaConf.is_struct(config) == OmegaConf.is_struct(expected)
         assert found.overrides == OmegaConf.to_container(expected.hydra.overrides.task, resolve=False)
-        assert found.overrides_yaml == OmegaConf.to_yaml(expected.hydra.overrides.task)
+        assert found.files["overrides.yaml"] == OmegaConf.to_yaml(expected.hydra.overrides.task)
         with open_dict(expected):
             del expected["hydra"]
-        assert found.yaml == OmegaConf.to_yaml(expected)
+        assert found.files["config.yaml"] == OmegaConf.to_yaml(expected)
         try:
             plain = OmegaConf.to_container(expected, resolve=True)
         except Exception:
@@ -263,7 +263,7 @@ def test_jobs_of_one_group_choice_are_composed_once(house: type[House]) -> None:
     at = house()
     for db in ("mysql", "pg"):
         for seed in range(50):
-            config = at.loader.compose(at.master, [f"db={db}", f"seed={seed}", f"++rate={seed}"]).plain
+            config = at.loader.load_sweep_config(at.master, [f"db={db}", f"seed={seed}", f"++rate={seed}"]).plain
             assert (config["db"]["driver"] == "pg") == (db == "pg")
             assert config["twice"] == f"{seed}-1"
             assert config["rate"] == seed
@@ -280,7 +280,7 @@ def test_a_sweeper_that_looks_at_what_it_validates(house: type[House]) -> None:
 
 def test_jobs_share_nothing(house: type[House]) -> None:
     at = house()
-    first, second = (at.loader.compose(at.master, [f"seed={seed}"]) for seed in (1, 2))
+    first, second = (at.loader.load_sweep_config(at.master, [f"seed={seed}"]) for seed in (1, 2))
     config = first.config(1)
     config.nested.deep.x = 99.0
     config.tags.append("c")

@@ -139,4 +139,4 @@ def test_nothing_is_drawn_of_three_numbers(tmp_path: Path) -> None:
     rows = [
         {"status": "completed", "a": a, "b": b, "c": c, "e": "1"} for a in ("1", "2") for b in ("1", "2") for c in "12"
     ]
-    assert draw(rows, ["a", "b", "c"], None, "e", tmp_path / "sweep.png") is None
+    assert draw(rows, ["a", "b", "c"], None, "e", tmp_path / "sweep.png") is False

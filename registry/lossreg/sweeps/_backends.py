@@ -8,7 +8,6 @@ import logging
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,6 @@ _NEEDS = {
 }
 _ATTEMPTS = 3
 
-
-class BackendError(HydraException):
-    """The backend is unknown, not installed, or lost all its workers; the message says what to do."""
-
-
 Run = Callable[[Sequence[PlainConfig], Sequence[Path] | None], Sequence[Outcome | Exception]]
 Answer = list[Outcome] | CannotBatch
 """What the jobs of a chunk came to, or why they cannot run in one program."""
@@ -40,13 +34,7 @@ Answer = list[Outcome] | CannotBatch
 
 @dataclass(frozen=True)
 class Chunk:
-    """Jobs that run in one program.
-
-    Arguments:
-        configs: the config of each job.
-        folders: the directory of each job, or `None`.
-        environment: environment variables to set while they run.
-    """
+    """Jobs that run in one program: their configs, their directories, if they have any, and environment variables."""
 
     configs: Sequence[PlainConfig]
     folders: Sequence[Path] | None
@@ -56,64 +44,59 @@ class Chunk:
         """Run them in this process; whatever the app raises is a reason to run them one by one."""
         with env_override(dict(self.environment)):
             try:
-                results = list(run(self.configs, self.folders))
+                results = run(self.configs, self.folders)
             except CannotBatch as reason:
                 return CannotBatch(str(reason))
             except Exception as error:
                 log.debug("A batch failed", exc_info=True)
                 return CannotBatch(f"{type(error).__name__}: {error}")
-        if len(results) != len(self.configs):
-            raise TypeError(f"the app's batch returned {len(results)} outcomes for {len(self.configs)} jobs")
         return [result if isinstance(result, Outcome) else Outcome(error=result) for result in results]
 
 
 class Engine:
-    """Hands chunks to a backend.
-
-    Arguments:
-        backend: `serial`, `loky`, `ray` or `dask`.
-        n_jobs: how many chunks run at once; -1: one per processor.
-        address: of the cluster, for ray and dask; without it one is started on this machine.
-
-    Raises:
-        BackendError: if the backend is unknown or not installed.
-    """
+    """Hands chunks to the backend that `hydra.launcher` names."""
 
     def __init__(self, backend: str = "serial", n_jobs: int = -1, address: str | None = None) -> None:
+        self.backend, self._n_jobs, self._address = backend, n_jobs, address
         if backend not in _NEEDS:
-            raise BackendError(f"hydra.launcher.backend={backend}: choose one of {', '.join(_NEEDS)}")
+            raise HydraException(f"hydra.launcher.backend={backend}: choose one of {', '.join(_NEEDS)}")
         missing = [name for name in _NEEDS[backend] if importlib.util.find_spec(name) is None]
         if missing:
-            raise BackendError(
-                f"hydra.launcher.backend={backend} needs {' and '.join(missing)}: pip install lossreg[{backend}]"
-            )
-        self.backend = backend
-        self._n_jobs = n_jobs
-        self._address = address
+            needs = f"{' and '.join(missing)}: pip install lossreg[{backend}]"
+            raise HydraException(f"hydra.launcher.backend={backend} needs {needs}")
 
     @contextlib.contextmanager
     def start(self) -> Iterator[int]:
-        """Connect to the backend; gives how many chunks can run at once."""
-        if self.backend == "serial":
-            yield 1
-        elif self.backend == "ray":
-            with _ray(self._address) as processors:
-                self._workers = processors if self._n_jobs < 0 else self._n_jobs
-                yield self._workers
-        else:
-            import joblib
+        """Connect to the backend, or start it on this machine; gives how many chunks can run at once."""
+        with contextlib.ExitStack() as stack:
+            workers = 1
+            if self.backend == "ray":
+                import ray
 
-            cluster = _dask(self._address) if self.backend == "dask" else contextlib.nullcontext()
-            with cluster, joblib.parallel_config(backend=self.backend, n_jobs=self._n_jobs):
-                yield max(1, joblib.effective_n_jobs(self._n_jobs))
+                if not ray.is_initialized():
+                    dashboard = False if self._address is None else None
+                    ray.init(address=self._address, log_to_driver=False, include_dashboard=dashboard)
+                    stack.callback(ray.shutdown)
+                workers = self._n_jobs if self._n_jobs > 0 else int(ray.cluster_resources().get("CPU", 1))
+            elif self.backend != "serial":
+                import joblib
+
+                if self.backend == "dask":
+                    from distributed import Client
+
+                    # It says thirty things about a cluster that starts and stops.
+                    logging.getLogger("distributed").setLevel(logging.WARNING)
+                    stack.enter_context(Client(self._address) if self._address else Client(dashboard_address=":0"))
+                stack.enter_context(joblib.parallel_config(backend=self.backend, n_jobs=self._n_jobs))
+                workers = max(1, joblib.effective_n_jobs(self._n_jobs))
+            self._workers = workers
+            yield workers
 
     def run(self, run: Run, chunks: Iterable[Chunk]) -> Iterator[tuple[int, Answer]]:
-        """Run chunks; gives the place of each and what its jobs came to, or why it cannot be run, as they end.
+        """Run chunks; gives the place of each and its answer, as they end.
 
-        What a dead worker leaves is handed out again.
-
-        Raises:
-            BackendError: if three times in a row workers die before any chunk ends.
+        What a dead worker leaves is handed out again; if three times in a row they die before any chunk ends, that is
+        a HydraException.
         """
         if self.backend == "serial":
             yield from ((place, chunk.run(run)) for place, chunk in enumerate(chunks))
@@ -130,19 +113,19 @@ class Engine:
                     del tasks[place]
                     in_vain = 0
                     yield place, pickle.loads(answer)
-            except _lost_workers() as error:
+            except Exception as error:  # the app's own are answers
+                said = f"{type(error).__name__}: {error}"
                 if in_vain == _ATTEMPTS:
-                    raise BackendError(f"the workers of {self.backend} die: {type(error).__name__}: {error}") from error
-                log.warning("A worker died (%s); %d chunks are handed out again", type(error).__name__, len(tasks))
+                    raise HydraException(f"the workers of {self.backend} die: {said}") from error
+                log.warning("A worker died (%s); %d chunks are handed out again", said.partition(":")[0], len(tasks))
 
     def _hand_out(self, tasks: list[Any]) -> Iterator[tuple[int, bytes]]:
         if self.backend == "ray":
             import ray
             from ray.util import ActorPool
 
-            worker = ray.remote(_Worker)
-            pool = ActorPool([worker.remote() for _ in range(min(self._workers, len(tasks)))])
-            yield from pool.map_unordered(lambda actor, task: actor.work.remote(*task), tasks)
+            workers = [ray.remote(_Worker).remote() for _ in range(min(self._workers, len(tasks)))]
+            yield from ActorPool(workers).map_unordered(lambda worker, task: worker.work.remote(*task), tasks)
         else:
             from joblib import Parallel, delayed
 
@@ -151,8 +134,6 @@ class Engine:
 
 
 class _Worker:
-    """A process on Ray."""
-
     def work(self, place: int, path: Sequence[str], task: bytes) -> tuple[int, bytes]:
         return _work(place, path, task)
 
@@ -176,44 +157,3 @@ def _portable(outcome: Outcome) -> Outcome:
     except Exception:
         return Outcome(error=JobFailed(outcome.message, outcome.status))
     return Outcome(error=outcome.error.with_traceback(None))
-
-
-def _lost_workers() -> tuple[type[Exception], ...]:
-    found: list[type[Exception]] = [BrokenProcessPool]
-    if "ray" in sys.modules:
-        from ray.exceptions import RayError
-
-        found.append(RayError)
-    if "distributed" in sys.modules:
-        from distributed.scheduler import KilledWorker
-
-        found.append(KilledWorker)
-    return tuple(found)
-
-
-@contextlib.contextmanager
-def _ray(address: str | None) -> Iterator[int]:
-    import ray
-
-    mine = not ray.is_initialized()
-    if mine:
-        ray.init(address=address, log_to_driver=False, include_dashboard=False if address is None else None)
-    try:
-        yield int(ray.cluster_resources().get("CPU", 1))
-    finally:
-        if mine:
-            ray.shutdown()
-
-
-@contextlib.contextmanager
-def _dask(address: str | None) -> Iterator[Any]:
-    from distributed import Client
-
-    said = logging.getLogger("distributed")
-    level = said.level
-    said.setLevel(logging.WARNING)  # it says thirty things about a cluster that starts and stops
-    try:
-        with Client(address) if address else Client(dashboard_address=":0") as client:
-            yield client
-    finally:
-        said.setLevel(level)

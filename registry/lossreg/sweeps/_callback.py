@@ -7,6 +7,7 @@ import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from lossreg.sweeps._resume import Done, begin, command, describe_sweep
 log = logging.getLogger(__name__)
 
 
+@dataclass(eq=False)
 class SweepResults(Callback):
     """Appends one row per job of a multirun to `results.csv` in the sweep directory, as the jobs end.
 
@@ -55,25 +57,17 @@ class SweepResults(Callback):
     ```
     """
 
-    def __init__(
-        self,
-        columns: Sequence[str] = (),
-        objective: str | None = None,
-        success: str | None = None,
-        mean: str | None = None,
-        replicate: str | None = None,
-        metrics: str = "metrics.json",
-        file: str = "results.csv",
-        show: bool = True,
-    ) -> None:
-        self.columns = tuple(dict.fromkeys([*columns, *([objective] if objective else [])]))
-        self.objective = objective
-        self.success = success
-        self.mean = mean
-        self.replicate = replicate
-        self.metrics = metrics
-        self.file = file
-        self.show = bool(show)
+    columns: Sequence[str] = ()
+    objective: str | None = None
+    success: str | None = None
+    mean: str | None = None
+    replicate: str | None = None
+    metrics: str = "metrics.json"
+    file: str = "results.csv"
+    show: bool = True
+
+    def __post_init__(self) -> None:
+        self.columns = tuple(dict.fromkeys([*self.columns, *([self.objective] if self.objective else [])]))
         self.done: Done | None = None
         self._ending: Ending | None = None
         self._table: ResultsTable | None = None
@@ -101,9 +95,9 @@ class SweepResults(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Append the job's row."""
         finished.set(None)
-        if is_single_run(config) or self._finished(config) is not None:
+        if OmegaConf.is_missing(config.hydra.job, "num") or self._finished(config):  # a single run, or done before
             return
-        outcome = outcome_of(job_return)
+        outcome = _outcome_of(job_return)
         if outcome.error is None and self.columns:
             outcome = Outcome(outcome.value, _read(Path(config.hydra.runtime.output_dir) / self.metrics))
         self.append(config, {int(config.hydra.job.num): (job_return.overrides or (), outcome)})
@@ -130,7 +124,7 @@ class SweepResults(Callback):
         return self._table
 
     def _finished(self, config: DictConfig) -> Outcome | None:
-        if self.done is None or is_single_run(config):
+        if self.done is None:
             return None
         overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         return self.done.find(config.hydra.job.num, overrides)
@@ -152,13 +146,7 @@ class SweepResults(Callback):
         return {**self.__dict__, "_ending": None}
 
 
-def is_single_run(config: DictConfig) -> bool:
-    """Whether a config is not of a job of a multirun."""
-    return OmegaConf.is_missing(config.hydra.job, "num")
-
-
-def outcome_of(job_return: JobReturn) -> Outcome:
-    """What a job came to, as Hydra returns it."""
+def _outcome_of(job_return: JobReturn) -> Outcome:
     with contextlib.redirect_stderr(io.StringIO()):  # Hydra says there that it raises what the job raised
         try:
             return Outcome(job_return.return_value)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -26,34 +26,21 @@ from lossreg.sweeps._batch import CannotBatch
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 _KINDS = 256
-_SCALARS = (str, int, float, bool, type(None))
 
 
 @dataclass(frozen=True)
 class _Line:
-    """One override.
-
-    Arguments:
-        text: as it is written.
-        key: the key whose value it changes; empty if it chooses an option of a config group.
-        free: whether it does nothing but set one value, so that jobs of a kind may differ in it.
-        reads: whether what it does depends on what it finds there.
-        value: what it sets.
-    """
+    """An override; `free` if it only sets one value, `reads` if what it does depends on what it finds there."""
 
     text: str
-    key: str
+    keys: tuple[str, ...]  # to what it sets; none if it chooses an option of a config group
     free: bool
     reads: bool
     value: Any
 
-    @functools.cached_property
-    def keys(self) -> tuple[str, ...]:
-        return tuple(self.key.split("."))
-
-    @functools.cached_property
+    @property
     def place(self) -> Hashable:
-        """What the jobs of a kind have in common of it."""
+        """What jobs of a kind have in common of it."""
         return (self.text.partition("=")[0],) if self.free else self.text
 
 
@@ -75,7 +62,7 @@ class _Kind:
     def holds(self, lines: Sequence[_Line]) -> bool:
         """Whether each line changes what stands at its own key, and each free one a single value."""
         for line in lines:
-            parent = _find(self.raw, line.keys[:-1]) if line.key else None
+            parent = _find(self.raw, line.keys[:-1])
             if isinstance(parent, str):
                 return False  # an interpolation: it is another key that changes
             if line.free and (not isinstance(parent, dict) or isinstance(parent.get(line.keys[-1], {}), (dict, list))):
@@ -83,30 +70,18 @@ class _Kind:
         return True
 
     def value(self, line: _Line) -> Any:
-        """What a line makes of its key, interpolations unresolved.
-
-        Raises:
-            OmegaConfBaseException: if the value is refused there.
-        """
+        """What a line makes of its key, interpolations unresolved; OmegaConf raises what it refuses."""
         if line.text not in self._values:
-            OmegaConf.update(self.task, line.key, line.value, force_add=True)
-            parent = self.task
-            for key in line.keys[:-1]:
-                parent = parent[key]
-            last = line.keys[-1]
+            OmegaConf.update(self.task, ".".join(line.keys), line.value, force_add=True)
+            *parents, last = line.keys
+            parent = functools.reduce(lambda node, key: node[key], parents, cast(Any, self.task))
             as_written = OmegaConf.is_interpolation(parent, last) or OmegaConf.is_missing(parent, last)
             self._values[line.text] = line.value if as_written else parent[last]
         return self._values[line.text]
 
 
 class Composed:
-    """The config of one job.
-
-    Arguments:
-        kind: what it shares with other jobs.
-        overrides: its overrides.
-        changes: the lines that set values of its own, and these values.
-    """
+    """The config of one job; whatever else is asked of it is asked of the whole config, as by a sweeper."""
 
     def __init__(self, kind: _Kind, overrides: list[str], changes: list[tuple[_Line, Any]]) -> None:
         self.overrides = overrides
@@ -115,16 +90,15 @@ class Composed:
 
     @functools.cached_property
     def plain(self) -> dict[str, Any]:
-        """The config that the task function is given as plain data, resolved.
+        """The config that the task function is given, as plain data, resolved.
 
         Raises:
             CannotBatch: if a value of it is known only when the job runs alone.
         """
-        top = self._raw()
+        top, task = self._raw(), self._kind.task
         late = self._kind.late.union(line.keys[0] for line, value in self._changes if "${" in str(value))
         if any("${hydra:" in str(top[name]) for name in late):
             raise CannotBatch("the config refers to ${hydra:…}, which is only known when a job runs alone")
-        task = self._kind.task
         try:
             if late:
                 self._set(task)
@@ -136,32 +110,36 @@ class Composed:
         return top
 
     @property
-    def yaml(self) -> str:
-        """The text of `.hydra/config.yaml`."""
-        texts = self._kind.texts
+    def files(self) -> dict[str, str]:
+        """The text of `config.yaml` and `overrides.yaml`, as Hydra writes them."""
         found = []
         for name, value in self._raw().items():
             key = (name, *(line.text for line, _ in self._changes if line.keys[0] == name))
-            if key not in texts:
-                texts[key] = OmegaConf.to_yaml(OmegaConf.create({name: value}, flags={"allow_objects": True}))
-            found.append(texts[key])
-        return "".join(found) or "{}\n"
-
-    @property
-    def overrides_yaml(self) -> str:
-        """The text of `.hydra/overrides.yaml`."""
-        return "".join(map(_item, self.overrides)) or "[]\n"
+            if key not in self._kind.texts:
+                node = OmegaConf.create({name: value}, flags={"allow_objects": True})
+                self._kind.texts[key] = OmegaConf.to_yaml(node)
+            found.append(self._kind.texts[key])
+        overrides = "".join(map(_item, self.overrides))
+        return {"config.yaml": "".join(found) or "{}\n", "overrides.yaml": overrides or "[]\n"}
 
     def subdir(self, job: int) -> str:
         """`hydra.sweep.subdir` of a job of that number."""
         if self._kind.subdir == "${hydra.job.num}":
             return str(job)
-        with hydra_config(self._whole(job)) as config:
+        with hydra_config(self.config(job)) as config:
             return str(config.hydra.sweep.subdir)
 
     def config(self, job: int | None = None) -> DictConfig:
         """The whole config as Hydra composes it, with the job's number if there is one; a copy, in 10 ms."""
-        return copy.deepcopy(self._whole(job))
+        config = self._kind.config
+        self._set(config)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.overrides.task = self.overrides
+            if self._kind.named:
+                options = config.hydra.job.config.override_dirname
+                config.hydra.job.override_dirname = _dirname(self.overrides, options)
+            config.hydra.job.num, config.hydra.job.id = ("???", "???") if job is None else (job, str(job))
+        return copy.deepcopy(config)
 
     def _raw(self) -> dict[str, Any]:
         top = dict(self._kind.raw)
@@ -174,40 +152,17 @@ class Composed:
 
     def _set(self, config: DictConfig) -> None:
         for line, value in self._changes:
-            OmegaConf.update(config, line.key, value, force_add=True)
-
-    def _whole(self, job: int | None) -> DictConfig:
-        config = self._kind.config
-        self._set(config)
-        with read_write(config.hydra), open_dict(config.hydra):
-            hydra = config.hydra
-            hydra.overrides.task = self.overrides
-            if self._kind.named:
-                hydra.job.override_dirname = _dirname(self.overrides, hydra.job.config.override_dirname)
-            hydra.job.num = "???" if job is None else job
-            hydra.job.id = "???" if job is None else str(job)
-        return config
-
-
-class Unread:
-    """Stands for the config of a job, which is made when somebody looks into it; a sweeper that validates does not."""
-
-    def __init__(self, compose: Callable[[], DictConfig]) -> None:
-        self._compose = compose
+            OmegaConf.update(config, ".".join(line.keys), value, force_add=True)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._compose(), name)
+        return getattr(self.config(), name)
 
     def __getitem__(self, name: str) -> Any:
-        return self._compose()[name]
+        return self.config()[name]
 
 
 class SweepLoader:
-    """A config loader that composes the jobs of a sweep from others; otherwise the loader that it wraps.
-
-    Arguments:
-        loader: Hydra's own.
-    """
+    """A config loader that composes the jobs of a sweep from others; otherwise Hydra's own, which it wraps."""
 
     def __init__(self, loader: Any) -> None:
         self.loader = loader
@@ -216,52 +171,36 @@ class SweepLoader:
         self._groups: dict[str, bool] = {}
         self._kinds: dict[tuple[Hashable, ...], _Kind | None] = {}
 
-    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> Any:
-        """Compose a job's config, as Hydra does."""
-        return Unread(self.compose(master_config, sweep_overrides).config)
-
-    def compose(self, master: DictConfig, overrides: Sequence[str]) -> Composed:
-        """Compose a job.
-
-        Raises:
-            HydraException: what Hydra raises.
-        """
-        lines = [self._line(text, master) for text in overrides]
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> Composed:
+        """Compose a job, or raise what Hydra raises."""
+        lines = [self._line(text, master_config) for text in sweep_overrides]
         own = [line.text for line in lines if not line.text.lstrip("+~").startswith(("hydra.", "hydra/"))]
-        kind = self._kind(master, lines, tuple(line.place for line in lines))
+        kind = self._kind(master_config, lines, tuple(line.place for line in lines))
         if kind is not None:
             try:
                 return Composed(kind, own, [(line, kind.value(line)) for line in lines if line.free])
             except OmegaConfBaseException:
                 pass  # Hydra says what is wrong
-        kind = self._kind(master, lines, tuple(overrides))
+        kind = self._kind(master_config, lines, tuple(sweep_overrides))
         assert kind is not None
         return Composed(kind, own, [])
 
     def _line(self, text: str, master: DictConfig) -> _Line:
         if text not in self._lines:
             (override,) = self._parser.parse_overrides([text])
-            value = override.value()
-            key = override.key_or_group
-            is_value = override.package is None and (isinstance(value, dict) or not self._is_group(key, master))
-            free = (
-                is_value
-                and override.type in (OverrideType.CHANGE, OverrideType.ADD, OverrideType.FORCE_ADD)
-                and not override.is_sweep_override()
-                and not override.is_hydra_override()
-                and isinstance(value, _SCALARS)
-                and _PLAIN_KEY.fullmatch(key) is not None
-            )
-            reads = is_value and override.type not in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
-            self._lines[text] = _Line(text, key if is_value else "", free, reads, value)
+            key, value = override.key_or_group, override.value()
+            sets = override.package is None and (isinstance(value, dict) or not self._is_group(key, master))
+            plain = _PLAIN_KEY.fullmatch(key) is not None and isinstance(value, (str, int, float, bool, type(None)))
+            free = sets and plain and not override.is_sweep_override() and not override.is_hydra_override()
+            changes = override.type in (OverrideType.CHANGE, OverrideType.FORCE_ADD)
+            free = free and (changes or override.is_add())
+            self._lines[text] = _Line(text, tuple(key.split(".")) if sets else (), free, sets and not changes, value)
         return self._lines[text]
 
     def _is_group(self, key: str, master: DictConfig) -> bool:
         if key not in self._groups:
-            hydra = _raw(master.hydra.overrides)["hydra"]
-            name = master.hydra.job.config_name
-            options = self.loader.get_group_options(key, results_filter=None, config_name=name, overrides=hydra)
-            self._groups[key] = bool(options)
+            given = {"config_name": master.hydra.job.config_name, "overrides": _raw(master.hydra.overrides)["hydra"]}
+            self._groups[key] = bool(self.loader.get_group_options(key, results_filter=None, **given))
         return self._groups[key]
 
     def _kind(self, master: DictConfig, lines: Sequence[_Line], places: tuple[Hashable, ...]) -> _Kind | None:
@@ -269,7 +208,7 @@ class SweepLoader:
         if places not in self._kinds:
             varies = any(isinstance(place, tuple) for place in places)
             kind: _Kind | None = None
-            if not varies or not _overlap([line.key for line in lines if line.key]):
+            if not varies or not _overlap([".".join((*line.keys, "")) for line in lines if line.keys]):
                 kind = _Kind(self.loader.load_sweep_config(master, [line.text for line in lines]))
                 if varies and (not kind.holds(lines) or self._depends(master, lines)):
                     kind = None
@@ -280,18 +219,15 @@ class SweepLoader:
 
     def _depends(self, master: DictConfig, lines: Sequence[_Line]) -> bool:
         """Whether what a line does depends on a value that it finds, which depends on other values."""
-        reading = [line for line in lines if line.reads]
-        if not reading:
+        if not any(line.reads for line in lines):
             return False
         try:
-            before: Any = self.loader.load_sweep_config(master, [line.text for line in lines if not line.reads])
+            before = _raw(self.loader.load_sweep_config(master, [line.text for line in lines if not line.reads]))
         except Exception:
             return True
-        raw = _raw(before)
-        return any("${" in str(_find(raw, line.keys)) for line in reading)
+        return any("${" in str(_find(before, line.keys)) for line in lines if line.reads)
 
     def __getattr__(self, name: str) -> Any:
-        """Whatever else a loader does, the wrapped loader does."""
         if name.startswith("__") or name == "loader":  # while it is being unpickled
             raise AttributeError(name)
         return getattr(self.loader, name)
@@ -335,15 +271,5 @@ def _item(line: str) -> str:
 
 
 def _overlap(keys: Sequence[str]) -> bool:
-    """Whether a key is another's beginning, or the same.
-
-    Example:
-
-    >>> _overlap(["a.b", "a.c", "ab"]), _overlap(["a.b", "a"]), _overlap(["a", "a"])
-    (False, True, True)
-    """
-    return any(
-        first == second or first.startswith(f"{second}.") or second.startswith(f"{first}.")
-        for number, first in enumerate(keys)
-        for second in keys[:number]
-    )
+    """Whether a key, with its last dot, is another's beginning, or the same."""
+    return any(a.startswith(b) or b.startswith(a) for number, a in enumerate(keys) for b in keys[:number])

@@ -16,14 +16,11 @@ _GRACE = 1.2  # seconds that the program has to end by itself after Ctrl-C
 
 
 class Ending:
-    """Waits for the end of a sweep, in the process that Hydra runs in.
+    """Calls `close` once, when a sweep ends, with whether Ctrl-C ended it.
 
     Hydra has no call for a sweep that ends with an exception, so the end is when the program ends, or before that
-    `on_multirun_end`. And Python handles Ctrl-C between two instructions, so not while compiled code runs or the
-    program waits for it to end: a thread sees to it that the sweep ends.
-
-    Arguments:
-        close: shows how the sweep ended, given whether by Ctrl-C; called once.
+    `on_multirun_end`. And Python handles Ctrl-C between two instructions, so not while compiled code runs, nor when the
+    program waits for such code to end: a thread that is woken by the signal sees to it that the sweep ends.
     """
 
     def __init__(self, close: Callable[[bool], None]) -> None:
@@ -31,21 +28,20 @@ class Ending:
         self._closed = threading.Event()
         self._closing = threading.Lock()
         self._interrupted = False
-        self._main = threading.current_thread() is threading.main_thread()  # no other thread hears signals
-        if self._main:
-            bell, ear = socket.socketpair()
-            bell.setblocking(False)
-            self._before = signal.signal(signal.SIGINT, self._interrupt)
-            self._bell, self._bell_before = bell, signal.set_wakeup_fd(bell.fileno(), warn_on_full_buffer=False)
-            threading.Thread(target=self._listen, args=(ear,), daemon=True, name="sweep-ctrl-c").start()
         atexit.register(self._at_exit)
+        self._bell, ear = socket.socketpair()
+        if threading.current_thread() is threading.main_thread():  # no other thread can ask for signals
+            self._bell.setblocking(False)
+            self._before = signal.signal(signal.SIGINT, self._interrupt)
+            self._bell_before = signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+            threading.Thread(target=self._listen, args=(ear,), daemon=True, name="sweep-ctrl-c").start()
 
     def close(self) -> None:
-        """Show how the sweep ended, once."""
+        """Say that the sweep has ended."""
         with self._closing:
             if self._closed.is_set():
                 return
-            if threading.current_thread() is threading.main_thread() and self._main:
+            if threading.current_thread() is threading.main_thread() and hasattr(self, "_before"):
                 signal.signal(signal.SIGINT, self._before)
                 signal.set_wakeup_fd(self._bell_before)
                 self._bell.close()
@@ -61,11 +57,10 @@ class Ending:
 
     def _listen(self, ear: socket.socket) -> None:
         with ear:
-            heard = ear.recv(64)
-            while heard and signal.SIGINT not in heard:
-                heard = ear.recv(64)
-        if heard and not self._closed.wait(_GRACE):
-            self._interrupted = True
+            while signal.SIGINT not in (heard := ear.recv(64)):
+                if not heard:  # the sweep has ended
+                    return
+        if not self._closed.wait(_GRACE):
             self._leave()
 
     def _at_exit(self) -> None:
@@ -74,6 +69,7 @@ class Ending:
         self.close()
 
     def _leave(self) -> None:
+        self._interrupted = True
         self.close()
         if sys.stdout.isatty():
             sys.stdout.write("\x1b[?25h")  # the progress bar had hidden the cursor

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import copy
-import functools
 import logging
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import (
-    JobReturn,
-    JobRuntime,
-    JobStatus,
-    configure_log,
-    filter_overrides,
-    run_job,
-    setup_globals,
-)
+from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, run_job, setup_globals
 from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from lossreg.sweeps._backends import Chunk, Engine
 from lossreg.sweeps._batch import Batch, CannotBatch, Outcome
@@ -40,40 +31,16 @@ _FAILURES = 5  # lines about failed jobs per batch; the table has them all
 
 @dataclass
 class Job:
-    """One job of a sweep.
+    """One job of a sweep."""
 
-    Arguments:
-        place: its place among the jobs that are launched together.
-        number: `hydra.job.num`.
-        composed: its config.
-        folder: its directory, whether there is one or not.
-    """
-
-    place: int
-    number: int
+    place: int  # among the jobs that are launched together
+    number: int  # hydra.job.num
     composed: Composed
-    folder: Path
-
-
-class BatchedReturn(JobReturn):
-    """What Hydra returns of a job; its configs are made when somebody asks."""
-
-    configs: Callable[[], tuple[DictConfig | None, DictConfig | None]] = staticmethod(lambda: (None, None))
-    cfg = property(lambda self: self.configs()[0], lambda self, value: None)
-    hydra_cfg = property(lambda self: self.configs()[1], lambda self, value: None)
+    folder: Path  # whether it gets one or not
 
 
 class Launch:
-    """Runs the jobs that a sweeper hands over.
-
-    Arguments:
-        context: Hydra's context; its config loader is a `SweepLoader`.
-        task_function: the app.
-        config: the config of the multirun.
-        job_directories: whether a batch's jobs have directories; `"auto"`: up to 300 jobs.
-        chunk_size: how many jobs at most run in one program.
-        **backend: where the chunks run, see `Engine`.
-    """
+    """Runs the jobs that a sweeper hands over; the options are those of `hydra.launcher`."""
 
     def __init__(
         self,
@@ -105,9 +72,8 @@ class Launch:
         self._sweep_dir = str(self._config.hydra.sweep.dir)
         Path(self._sweep_dir).mkdir(parents=True, exist_ok=True)
         total = len(job_overrides)
-        self._with_directories = self._directories is True or (
-            self._directories == "auto" and first + total <= AUTO_DIRECTORIES
-        )
+        few = first + total <= AUTO_DIRECTORIES
+        self._with_directories = self._directories is True or (self._directories == "auto" and few)
         self._returns: list[Any] = [None] * total
         jobs = [job for place, overrides in enumerate(job_overrides) if (job := self._job(place, first, overrides))]
         log.info("Launching %d jobs%s", len(jobs), f", {total - len(jobs)} are done" if len(jobs) < total else "")
@@ -127,7 +93,7 @@ class Launch:
         keys = {override.partition("=")[0].lstrip("+") for override in own}
         fixed = self._batch.overrides if self._batch else ()
         own += [line for line in fixed if line.partition("=")[0].lstrip("+") not in keys]
-        composed = self._loader.compose(self._config, own)
+        composed = self._loader.load_sweep_config(self._config, own)
         number = first + place
         done = self._results.done if self._results else None
         before = done.find(number, overrides) if done else None
@@ -172,13 +138,12 @@ class Launch:
 
     def _prepare(self, jobs: Sequence[Job]) -> Chunk:
         """What a batch needs of its jobs; their directories are made."""
+        subdir = self._config.hydra.output_subdir
         for job in jobs if self._with_directories else ():
-            job.folder.mkdir(parents=True, exist_ok=True)
-            if self._config.hydra.output_subdir is not None:
-                hydra = job.folder / self._config.hydra.output_subdir
-                hydra.mkdir(parents=True, exist_ok=True)
-                (hydra / "config.yaml").write_text(job.composed.yaml, encoding="utf-8")
-                (hydra / "overrides.yaml").write_text(job.composed.overrides_yaml, encoding="utf-8")
+            folder = job.folder / (subdir or "")
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in job.composed.files.items() if subdir else ():
+                (folder / name).write_text(text, encoding="utf-8")
         with hydra_config(jobs[0].composed.config(jobs[0].number)) as config:
             environment = {str(name): str(value) for name, value in config.hydra.job.env_set.items()}
         for job in jobs:
@@ -188,12 +153,15 @@ class Launch:
 
     def _end(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         """Keep what a chunk came to."""
-        for job, outcome in zip(jobs, outcomes, strict=True):
+        if len(outcomes) != len(jobs):
+            raise TypeError(f"the app's batch returned {len(outcomes)} outcomes for {len(jobs)} jobs")
+        ended = list(zip(jobs, outcomes, strict=True))
+        for job, outcome in ended:
             self._notify("on_job_end", job, job_return=self._return(job, outcome))
         if self._results is not None:
-            numbers = {job.number: (job.composed.overrides, out) for job, out in zip(jobs, outcomes, strict=True)}
-            self._results.append(self._config, numbers)
-        failures = [(job.number, out) for job, out in zip(jobs, outcomes, strict=True) if out.error is not None]
+            rows = {job.number: (job.composed.overrides, outcome) for job, outcome in ended}
+            self._results.append(self._config, rows)
+        failures = [(job.number, outcome) for job, outcome in ended if outcome.error is not None]
         for number, outcome in failures[:_FAILURES]:
             log.error("#%d %s: %s", number, outcome.status, " ".join(outcome.message.split()))
         if len(failures) > _FAILURES:
@@ -217,34 +185,23 @@ class Launch:
             self._progress.advance(1)
 
     def _return(self, job: Job, outcome: Outcome) -> JobReturn:
-        returned = BatchedReturn(
+        """What Hydra returns of a job, without its configs: no sweeper reads them, and they take 10 ms."""
+        returned = self._returns[job.place] = JobReturn(
             overrides=job.composed.overrides,
             working_dir=str(job.folder) if self._config.hydra.job.chdir else str(Path.cwd()),
             task_name=JobRuntime.instance().get("name"),
             status=JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED,
         )
         returned.return_value = outcome.value if outcome.error is None else outcome.error
-        returned.configs = functools.cache(lambda: self._configs(job))
-        self._returns[job.place] = returned
         return returned
-
-    def _whole(self, job: Job) -> DictConfig:
-        config = job.composed.config(job.number)
-        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
-            config.hydra.runtime.output_dir = str(job.folder)
-        return config
-
-    def _configs(self, job: Job) -> tuple[DictConfig, DictConfig]:
-        config = self._whole(job)
-        hydra = OmegaConf.masked_copy(config, "hydra")
-        with read_write(config), open_dict(config):
-            del config["hydra"]
-        return config, hydra
 
     def _notify(self, event: str, job: Job, **named: Any) -> None:
         """Call the callbacks that do more than the results table, with the job's whole config."""
         if self._others.callbacks:
-            with hydra_config(self._whole(job)) as config:
+            config = job.composed.config(job.number)
+            with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+                config.hydra.runtime.output_dir = str(job.folder)
+            with hydra_config(config):
                 getattr(self._others, event)(config=config, **named)
 
     def _configure_log(self) -> None:
@@ -252,6 +209,6 @@ class Launch:
 
 
 def _listens_to_jobs(callback: Any) -> bool:
-    events = ("on_job_start", "on_job_end")
     own = type(callback)
+    events = ("on_job_start", "on_job_end")
     return own is not SweepResults and any(getattr(own, e, None) is not getattr(Callback, e) for e in events)

@@ -14,23 +14,13 @@ _Z = 1.959963984540054  # of a 95% interval
 
 @dataclass(frozen=True)
 class Point:
-    """The jobs that differ in nothing but the replicate.
+    """The jobs that differ in nothing but the replicate."""
 
-    Arguments:
-        place: the value of each axis.
-        jobs: how many jobs there are.
-        rate: the share of jobs that succeeded, among those that did not fail; `None` if there are none. A job that
-            diverged did not succeed.
-        interval: the rate's 95% interval.
-        mean: the mean of the metric over completed jobs; `None` if there are none.
-        unfinished: how many jobs did not complete.
-    """
-
-    place: tuple[str, ...]
+    place: tuple[str, ...]  # the value of each axis
     jobs: int
-    rate: float | None
-    interval: tuple[float, float]
-    mean: float | None
+    rate: float | None  # the share that succeeded, of those that did not fail; what diverged did not succeed
+    interval: tuple[float, float]  # the rate's 95% interval
+    mean: float | None  # of the metric, over completed jobs
     unfinished: int
 
 

@@ -13,12 +13,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 class Progress:
-    """Shows how many of a sweep's jobs have ended, and when the last will.
-
-    Arguments:
-        total: how many jobs there are.
-        done: how many of them were done before.
-    """
+    """Shows how many of a sweep's jobs have ended, and when the last will; some were done before."""
 
     def __init__(self, total: int, done: int = 0) -> None:
         self.total = total
@@ -26,14 +21,18 @@ class Progress:
         self._started = self._said = time.monotonic()
         self._bar: Any = None
 
+    @property
+    def place(self) -> str:
+        """How many jobs have ended, of how many."""
+        return f"{self._ended} of {self.total}"
+
     def resume(self) -> None:
         """Show the bar, if there is a terminal to show it on."""
         if sys.stdout.isatty():
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
+            from rich.progress import TimeElapsedColumn
 
-            columns = TextColumn("jobs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-            self._bar = Bar(*columns, transient=True)
+            self._bar = Bar(*Bar.get_default_columns(), TimeElapsedColumn(), transient=True)
             self._bar.add_task("jobs", total=self.total, completed=self._ended)
             self._bar.start()
 
@@ -47,19 +46,8 @@ class Progress:
         """Say that jobs have ended."""
         self._ended += jobs
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self._ended)
+            self._bar.advance(self._bar.task_ids[0], jobs)
         elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
             seconds = (self._said - self._started) / (self._ended - self._before) * (self.total - self._ended)
             log.info("%s jobs have ended%s", self.place, f", about {seconds:.0f} s to go" if seconds else "")
-
-    @property
-    def place(self) -> str:
-        """How many jobs have ended, of how many.
-
-        Example:
-
-        >>> Progress(40, 12).place
-        '12 of 40'
-        """
-        return f"{self._ended} of {self.total}"

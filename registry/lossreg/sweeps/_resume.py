@@ -26,16 +26,10 @@ _HEADER = "# What this sweep is. The same command with hydra.sweep.dir=<this fol
 
 
 class Done:
-    """The jobs of a sweep that have their row.
-
-    Arguments:
-        table: the sweep's table.
-        objective: the column with what the task function returned, or `None`.
-    """
+    """The jobs of a sweep that have their row; the column `objective` has what the task function returned."""
 
     def __init__(self, table: ResultsTable, objective: str | None) -> None:
-        self._table = table
-        self._objective = objective
+        self._table, self._objective = table, objective
         self._rows = {int(row["job"]): row for row in table.read()}
 
     def __len__(self) -> int:
