@@ -40,16 +40,16 @@ NUMBERS = {
         lossreg.schedules,
         "A function of the training step; stands in the place of any number: `+schedule@loss.r=cosine_decay`.",
     ),
-    "Variables": (
+    "Learned numbers": (
         lossreg.learned,
-        "A number that is learned with the weights; stands in the place of any number: `+variable@loss.r=bounded`.",
+        "A number that is learned with the weights; stands in the place of any number: `+learned@loss.r=bounded`.",
     ),
 }
 
 HEAD = """\
 # The catalogue
 
-Every loss, regularizer, schedule and variable that lossreg registers: those of its own, and those of Keras.
+Every loss, regularizer, schedule and learned number that lossreg registers: those of its own, and those of Keras.
 `python -m lossreg list` lists what is installed on your machine, third-party packages included, and
 `python -m lossreg show <name>` says all of one.
 

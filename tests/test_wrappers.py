@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -129,3 +131,74 @@ def test_the_config_makes_an_equal_object(r: float) -> None:
 def test_tensors_are_taken_for_numbers() -> None:
     loss = lossreg.losses.create("mix", r=keras.ops.convert_to_tensor(0.8))
     assert float(loss(Y, P)) == pytest.approx(float(lossreg.losses.create("mix", r=0.8)(Y, P)), rel=1e-6)
+
+
+@pytest.mark.parametrize(("true_shape", "pred_shape"), [((4, 1), (4,)), ((4,), (4, 1))])
+def test_ranks_that_differ_give_one_value_per_sample_as_keras_does(
+    true_shape: tuple[int, ...], pred_shape: tuple[int, ...]
+) -> None:
+    y_true, y_pred = np.array([0.0, 1.0, 1.0, 0.0], "float32"), np.array([0.1, 0.2, 0.7, 0.9], "float32")
+    loss = lossreg.losses.create("mse")
+    value = loss.call(keras.ops.array(y_true.reshape(true_shape)), keras.ops.array(y_pred.reshape(pred_shape)))
+    np.testing.assert_allclose(value, (y_true - y_pred) ** 2, rtol=1e-6)
+
+
+def squared(y_true: Any, y_pred: Any) -> Any:
+    return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+@pytest.mark.parametrize("mode", [{"run_eagerly": True}, {"jit_compile": True}])
+@pytest.mark.parametrize(
+    ("y_shape", "p_shape"),
+    [((1,), (1,)), ((), (1,)), ((3,), (3,)), ((4,), (4, 1)), ((4, 1), (4,)), ((4, 2), (4, 2)), ((3,), (1,))],
+)
+def test_ranks_and_weights_are_those_of_plain_keras(
+    y_shape: tuple[int, ...], p_shape: tuple[int, ...], mode: dict[str, bool]
+) -> None:
+    random, n = np.random.default_rng(0), 4
+    y, p = (random.normal(size=(n, *shape)).astype("float32") for shape in (y_shape, p_shape))
+    lossreg.losses.register("squared", replace=True)(squared)
+    for weights in (None, np.arange(n, dtype="float32")):
+        found: list[Any] = []
+        for loss in (squared, lossreg.losses.create("squared")):
+            model = keras.Sequential([keras.Input(p_shape), keras.layers.Activation("linear")])
+            model.compile("sgd", loss, **mode)
+            try:
+                found.append(float(model.evaluate(p, y, sample_weight=weights, batch_size=n, verbose=0)))
+            except Exception as error:  # what Keras refuses, the registry may refuse too
+                found.append(type(error).__name__)
+        plain, registered = found
+        assert registered == (plain if isinstance(plain, str) else pytest.approx(plain, rel=1e-6))
+
+
+def test_a_loss_of_keras_that_is_made_already_keeps_its_sample_weights() -> None:
+    huber = keras.losses.Huber(delta=0.5)
+    lossreg.losses.register("my_huber", replace=True)(huber)
+    p = np.array([[1.0], [2.0], [3.0], [4.0]], "float32")
+    weights = np.array([0.0, 0.0, 0.0, 4.0], "float32")
+    loss = lossreg.losses.create("my_huber")
+    assert lossreg.losses.describe("my_huber").parameters == ()
+    assert float(loss(0 * p, p, sample_weight=weights)) == float(huber(0 * p, p, sample_weight=weights))
+
+
+def test_a_function_that_wants_sample_weights_is_refused() -> None:
+    @lossreg.losses.register("weighs", replace=True)
+    def weighs(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        return y_true - y_pred
+
+    with pytest.raises(BrokenPluginError, match="its parameter 'sample_weight' would be handed no weights"):
+        lossreg.losses.create("weighs")
+
+
+def test_a_parameter_by_the_name_of_a_method_works_and_is_assigned_by_its_number() -> None:
+    @lossreg.losses.register("clash", replace=True)
+    def clash(y_true: Any, y_pred: Any, call: float = 1.0, reduction: str = "mean") -> Any:
+        return call * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    loss = lossreg.losses.create("clash", call=2.0, reduction="sum")
+    assert float(loss(Y, P)) == pytest.approx(2 * np.mean((Y - P) ** 2), rel=1e-6)
+    with pytest.raises(AttributeError, match=r"'call' is a method here"):
+        loss.call = 5.0
+    loss.numbers["call"].assign(5.0)
+    assert float(loss(Y, P)) == pytest.approx(5 * np.mean((Y - P) ** 2), rel=1e-6)
+    assert "reduction='sum'" in repr(loss)

@@ -19,7 +19,7 @@ def main(cfg: DictConfig) -> None:
     regularizer = lossreg.regularizers.build(cfg.reg)
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(cfg.units, kernel_regularizer=regularizer)])
     model.compile(loss=loss)
-    lossreg.attach(model)  # a schedule or a variable in its place follows the training
+    lossreg.attach(model)  # a schedule or a learned number in its place follows the training
     print(f"compiled with {model.loss} and {regularizer}")
 
 

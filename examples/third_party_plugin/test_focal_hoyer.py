@@ -8,5 +8,5 @@ from lossreg import checks
 
 
 @checks.parametrize("focal-hoyer/focal", "focal-hoyer/hoyer")
-def test_contract(check: Callable[[], None]) -> None:
+def test_checks(check: Callable[[], None]) -> None:
     check()

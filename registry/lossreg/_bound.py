@@ -11,197 +11,215 @@ import keras
 import tensorflow as tf
 
 from lossreg._errors import BrokenPluginError, NotAttachedError, ParameterError, RegistryError, did_you_mean
-from lossreg._numbers import Constant, LearnedNumber, Number, Step, number_of
-from lossreg._saving import node_of
+from lossreg._numbers import Constant, HandedIn, LearnedNumber, Number, Step, number_of
+from lossreg._saving import Created
 from lossreg._signature import PLAIN, check_value
 from lossreg._spec import Spec, is_number
 from lossreg._tensors import dtype_of, reason, refusal, state_of
 
 
-class Bound:
-    """A plugin with its parameters.
+class Bound(Created):
+    """A plugin with its parameters; terms, schedules and learned numbers in them are built here.
 
     Where every parameter is a constant and Keras runs eagerly, the plugin is handed numbers. A schedule or a learned
     number is handed to it as a tensor. So is a constant in compiled code, where the plugin takes it, so that another
     number can be assigned later without compiling again.
-
-    Arguments:
-        spec: the plugin with its parameters; terms, schedules and learned numbers in it are built here.
     """
 
+    _spec: Any = None  # until it is made
+
     def __init__(self, spec: Spec) -> None:
-        self.plugin, self.owner = spec.plugin, spec.owner
-        self.described = {parameter.name: parameter for parameter in spec.plugin.parameters}
-        self.terms = {p: t.registry.build(t, key=p) if isinstance(t, Spec) else t for p, t in spec.terms.items()}
-        self.own_numbers: dict[str, Number] = {}
+        self._described = {parameter.name: parameter for parameter in spec.plugin.parameters}
+        self._terms = {p: t.registry.build(t, key=p) if isinstance(t, Spec) else t for p, t in spec.terms.items()}
+        self._own: dict[str, Number] = {}
         self._handed_in: dict[str, Any] = {}  # tensors, and what else is no number that could be read
-        self._spec = spec
         # What is created inside compiled code belongs to it: nobody can assign to it later.
         self._in_trace = not tf.executing_eagerly()
         self._static = False
         self._taken: frozenset[str] | None = None
         self._refused: dict[str, str] = {}
         self._made: tuple[list[Any], Callable[..., Any]] | None = None
-        for path, value in spec.numbers.items():
-            if (number := number_of(_built(path, value))) is None:
-                self._handed_in[path] = value
-            else:
-                self.own_numbers[path] = number
-        for name, parameter in self.described.items():
-            if name in spec.settings and not isinstance(value := spec.settings[name], PLAIN) and number_of(value):
-                raise ParameterError(f"{name}: {self.owner} takes {parameter.type_name} for '{name}', not {value!r}.")
-            given = name in spec.settings or name in spec.numbers or name in spec.terms
+        for name, parameter in self._described.items():  # what is learned is told apart by its place in a saved model
+            inside = [path for path in spec.numbers if path.partition(".")[0] == name]
+            for path in inside:
+                if (number := number_of(_built(path, spec.numbers[path]))) is None:
+                    self._handed_in[path] = spec.numbers[path]
+                else:
+                    self._own[path] = number
+            setting = spec.settings.get(name)
+            if not isinstance(setting, PLAIN) and number_of(setting):
+                owner = f"{name}: {spec.owner}"
+                raise ParameterError(f"{owner} takes {parameter.type_name} for '{name}', not {setting!r}.")
+            given = inside or name in spec.settings or name in spec.terms
             if not given and parameter.takes_number and is_number(parameter.default):
-                self.own_numbers[name] = Constant(parameter.default, given=False)
-        # In the order of the signature: variables in a saved model are told apart by their place.
-        order = [*self.described]
-        paths = sorted(self.own_numbers, key=lambda path: order.index(path.partition(".")[0]))
-        self.own_numbers = {path: self.own_numbers[path] for path in paths}
+                self._own[name] = Constant(parameter.default, given=False)
+        self._spec = spec
 
     @property
     def numbers(self) -> dict[str, Number]:
         """The numbers by path, those of plugins inside of it included: `"r"`, `"weights.a"`, `"terms.a.r"`."""
         inside = {
-            f"{path}.{name}": number for path, term in self.terms.items() for name, number in term.numbers.items()
+            f"{path}.{name}": number for path, term in self._terms.items() for name, number in term.numbers.items()
         }
-        return self.own_numbers | inside
+        return self._own | inside
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters that were given, with the values that they have now, as a config has them."""
-        return self.given(lambda number: number.config(), node_of)
+        return self._given(lambda number: number.config(), lambda term: term.node)
 
-    def given(self, show_number: Callable[[Number], Any], show_term: Callable[[Any], Any]) -> dict[str, Any]:
+    def _given(self, show_number: Callable[[Number], Any], show_term: Callable[[Any], Any]) -> dict[str, Any]:
         """Return the parameters that were given, with what the functions make of numbers and of terms."""
 
         def number(path: str, value: Any) -> Any:
             return show_number(value) if isinstance(value, Number) else value
 
-        given = {p: n for p, n in self.own_numbers.items() if not isinstance(n, Constant) or n.given}
+        given = {p: n for p, n in self._own.items() if not isinstance(n, Constant) or n.given}
         return self._arguments(given | self._handed_in, number, lambda path, term: show_term(term))
 
-    def read(self, name: str) -> Any:
-        """Return the value of a parameter: a number, a mapping, the plugins inside of it, or what was given.
+    def _shown(self) -> dict[str, Any]:
+        return self._given(lambda number: number, lambda term: term)
 
-        Raises:
-            AttributeError: if there is no such parameter.
-        """
-        if name in self.own_numbers:
-            return self.own_numbers[name].now()
-        parameter = self.described.get(name)
+    def __getattr__(self, name: str) -> Any:
+        if self._spec is None or name.startswith("_"):
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        if name in self._own:
+            return self._own[name].now()
+        parameter = self._described.get(name)
         if parameter is None:
-            raise AttributeError(
-                f"{self.owner} has no parameter or attribute '{name}'.{did_you_mean(name, self.described)}"
-            )
-        value = self.given(lambda number: number, lambda term: term).get(
-            name, None if parameter.required else parameter.default
-        )
+            hint = did_you_mean(name, self._described)
+            raise AttributeError(f"{self._spec.owner} has no parameter or attribute '{name}'.{hint}")
+        value = self._shown().get(name, None if parameter.required else parameter.default)
         if not isinstance(value, Mapping):
             return value
         return _Numbers(self, name, value) if parameter.takes_numbers else MappingProxyType(value)
 
-    def assign(self, path: str, value: Any) -> None:
-        """Set a number.
+    def __setattr__(self, name: str, value: Any) -> None:
+        ours = hasattr(type(self), name) and name not in self.__dict__
+        if ours and self._spec is not None and name in self._described:
+            raise AttributeError(f"{self._spec.owner}: '{name}' is a method here. Use .numbers['{name}'].assign(…).")
+        if self._spec is None or name.startswith("_") or name in self.__dict__ or ours:
+            super().__setattr__(name, value)
+        elif name in self._own:
+            self._assign(name, value)
+        else:
+            hint = did_you_mean(name, self._own)
+            raise AttributeError(f"{self._spec.owner} has no number '{name}' that could be assigned.{hint}")
 
-        Arguments:
-            path: its path, as in `numbers`.
-            value: the new value.
+    def __reduce__(self) -> Any:
+        return type(self).from_config, (self.get_config(),)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the qualified name, the parameters, and what was learned: what `from_config` makes it again of."""
+        learned = {
+            path: {"value": float(trained), "variable": id(trained)}
+            for path, number in self.numbers.items()
+            if (number.follows or number.attached) and (trained := number.trained) is not None
+        }
+        return super().get_config() | ({"learned": learned} if learned else {})
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """Create it again, through the registry; see `Created.from_config`."""
+        created = super().from_config(config)
+        for path, learned in config.get("learned", {}).items():
+            number = created.numbers[path]
+            if number.trained is None:  # it was handed in
+                number = HandedIn(keras.Variable(learned["value"]))
+                created._put(path, number)
+            number.trained.assign(learned["value"])
+            number.saved_as = learned["variable"]
+        return created
+
+    def _assign(self, path: str, value: Any) -> None:
+        """Set a number, by its path.
 
         Raises:
             ParameterError: if the value is no number or out of bounds, the number is a schedule's, or the model was
                 compiled with the number itself since the plugin does not take a tensor in its place.
         """
-        number = self.own_numbers[path]
+        number = self._own[path]
         name, _, key = path.partition(".")
-        parameter = self.described[name]
-        if hasattr(value, "shape") and value.shape == () and hasattr(value, "numpy"):
-            value = value.numpy()
-        if hasattr(value, "item"):
-            value = value.item()
-        given = check_value(parameter, {key: value} if key else value, where=path, owner=self.owner)
+        parameter = self._described[name]
+        if getattr(value, "shape", None) == ():
+            value = keras.ops.convert_to_numpy(value).item()
+        given = check_value(parameter, {key: value} if key else value, where=path, owner=self._spec.owner)
         value = given[key] if key else given
         if not is_number(value):
-            raise ParameterError(f"{self.owner} takes {parameter.type_name} for '{path}', not {value!r}.")
+            raise ParameterError(f"{self._spec.owner} takes {parameter.type_name} for '{path}', not {value!r}.")
         if not number.changes and self._taken is not None and path not in self._taken:
             raise ParameterError(
-                f"{self.owner}: '{path}' cannot be assigned, since a model was compiled with it as a number: "
-                f"{self._refused[path]}. Create the {self.owner.partition(' ')[0]} anew, and compile with that."
+                f"{self._spec.owner}: '{path}' cannot be assigned, since a model was compiled with it as a number: "
+                f"{self._refused[path]}. Create the {self._spec.owner.partition(' ')[0]} anew, and compile with that."
             )
         try:
             number.assign(value)
         except ParameterError as error:
-            raise ParameterError(f"{self.owner}: '{path}' cannot be assigned: {error}") from error
+            raise ParameterError(f"{self._spec.owner}: '{path}' cannot be assigned: {error}") from error
 
-    def put(self, path: str, number: Number) -> None:
+    def _put(self, path: str, number: Number) -> None:
         """Put a number in the place of another, also in a term."""
-        for where, term in self.terms.items():
+        for where, term in self._terms.items():
             if path.startswith(f"{where}."):
-                bound_of(term).put(path.removeprefix(f"{where}."), number)
+                term._put(path.removeprefix(f"{where}."), number)
                 return
-        self.own_numbers[path] = number
+        self._own[path] = number
 
     def follow(self, step: Step, static: bool = False) -> None:
-        """Let its schedules follow a step, and say that somebody trains what is learned.
+        """Let its schedules follow a step, and take what it learns for trained; `lossreg.attach` does it for a model.
 
         Arguments:
-            step: the number of training steps done, or a function that returns it.
-            static: whether constants are numbers in compiled code, too.
+            step: the number of training steps done: an integer scalar, a variable that holds it, or a function that
+                returns one of these.
+            static: whether constants are numbers in compiled code, too, so that they cannot be assigned after
+                compiling.
         """
         if static != self._static:
             self._static, self._taken = static, None
-        for number in self.own_numbers.values():
+        for number in self._own.values():
             number.follow(step)
-        for term in self.terms.values():
+        for term in self._terms.values():
             term.follow(step, static)
 
     @property
-    def function(self) -> Callable[..., Any]:
+    def _function(self) -> Callable[..., Any]:
         """What is called with the data, made with numbers."""
-        values = [number.now() for number in self.own_numbers.values() if isinstance(number, Constant)]
+        values = [number.now() for number in self._own.values() if isinstance(number, Constant)]
         if self._made is None or self._made[0] != values:
             # It is kept for later calls.
             with contextlib.nullcontext() if self._in_trace else tf.init_scope():
                 self._made = values, self._make({})
         return self._made[1]
 
-    def __call__(self, *data: Any) -> Any:
+    def _call(self, *data: Any) -> Any:
         """Call the plugin with the data: what a loss of Keras returns per sample, what else returns when called."""
         try:
-            value = unreduced(self.function_for(data))(*data)
+            value = unreduced(self._function_for(data))(*data)
         except RegistryError:
             raise
         except Exception as error:
-            raise self._raised(reason(error)) from error
+            raise self._failed(f"raised {reason(error)}") from error
         if callable(value) and not hasattr(value, "shape"):
-            raise BrokenPluginError(
-                f"'{self.plugin.name}' of package {self.plugin.origin} returned a function when it was called with the "
-                "data: are its first parameters the data, or is it a factory?"
-            )
+            what = "returned a function when it was called with the data"
+            raise self._failed(f"{what}: are its first parameters the data, or is it a factory?")
         if value is None:
-            raise BrokenPluginError(
-                f"'{self.plugin.name}' of package {self.plugin.origin} returned None; is a `return` missing?"
-            )
-        return self.finish(value)
+            raise self._failed("returned None; is a `return` missing?")
+        return self._finish(value)
 
-    def finish(self, value: Any) -> Any:
+    def _finish(self, value: Any) -> Any:
         """Return a value of the plugin with the penalties of what is learned added."""
-        for number in self.own_numbers.values():
+        for number in self._own.values():
             if isinstance(number, LearnedNumber) and (penalty := number.penalty()) is not None:
                 value = value + tf.cast(penalty, value.dtype)
         return value
 
-    def function_for(self, data: tuple[Any, ...]) -> Callable[..., Any]:
-        """Return what is called with the data: made with tensors where a number may change.
-
-        Raises:
-            NotAttachedError: if a schedule or a learned number has no model to follow.
-            BrokenPluginError: if the plugin does not take a tensor in its place.
-        """
-        changing = [path for path, number in self.own_numbers.items() if number.changes]
+    def _function_for(self, data: tuple[Any, ...]) -> Callable[..., Any]:
+        """Return what is called with the data: made with tensors where a number may change."""
+        changing = [path for path, number in self._own.items() if number.changes]
         for path in changing:
-            if self.own_numbers[path].follows and not self.own_numbers[path].attached:
+            if self._own[path].follows and not self._own[path].attached:
                 raise NotAttachedError(
-                    f"{self.owner}: '{path}' is a {self.own_numbers[path].noun}, which follows a model's training. "
+                    f"{self._spec.owner}: '{path}' is a {self._own[path].noun}, which follows a model's training. "
                     "Call lossreg.attach(model) after model.compile(…)."
                 )
         compiled = not tf.executing_eagerly() and not self._in_trace
@@ -209,15 +227,15 @@ class Bound:
         if changing and not self._in_trace:
             self._require_tensors(changing, data)
         if not paths:
-            return self.function
+            return self._function
         dtype = dtype_of(data)
-        return self._make({path: self.own_numbers[path].tensor(dtype) for path in paths})
+        return self._make({path: self._own[path].tensor(dtype) for path in paths})
 
     def _arguments(
         self, numbers: Mapping[str, Any], number: Callable[[str, Any], Any], term: Callable[[str, Any], Any]
     ) -> dict[str, Any]:
         spec = self._spec
-        return Spec(spec.registry, spec.plugin, spec.settings, numbers, self.terms).arguments(number, term)
+        return Spec(spec.registry, spec.plugin, spec.settings, numbers, self._terms).arguments(number, term)
 
     def _make(self, chosen: Mapping[str, Any]) -> Callable[..., Any]:
         """Make the function or the object with some of the numbers replaced."""
@@ -231,7 +249,7 @@ class Bound:
                 return number.now()
 
         # Where a number is the plugin's own default, the plugin has it.
-        given = {p: n for p, n in self.own_numbers.items() if p in chosen or not isinstance(n, Constant) or n.given}
+        given = {p: n for p, n in self._own.items() if p in chosen or not isinstance(n, Constant) or n.given}
         # A loss inside a loss is not reduced.
         arguments = self._arguments(given | self._handed_in, value, lambda path, term: getattr(term, "call", term))
         return self.plugin.bind(arguments)
@@ -239,8 +257,8 @@ class Bound:
     def _takes_tensors(self, data: tuple[Any, ...]) -> frozenset[str]:
         """Return the paths of the numbers that the plugin takes as tensors, found out at the first call."""
         if self._taken is None:
-            every = frozenset(path for path, number in self.own_numbers.items() if number.changes or not self._static)
-            self._refused = dict.fromkeys(self.own_numbers, "lossreg.attach(model, static=True) said so")
+            every = frozenset(path for path, number in self._own.items() if number.changes or not self._static)
+            self._refused = dict.fromkeys(self._own, "lossreg.attach(model, static=True) said so")
             if every and self._refusal(every, data):
                 reasons = {path: self._refusal({path}, data) for path in every}
                 self._refused |= {path: why for path, why in reasons.items() if why}
@@ -252,10 +270,10 @@ class Bound:
         return self._taken
 
     def _refusal(self, paths: Iterable[str], data: tuple[Any, ...]) -> str:
-        if state := state_of(self.function):
+        if state := state_of(self._function):
             return f"it holds {state}, which would be made anew"
         with tf.init_scope():
-            numbers = {path: self.own_numbers[path].now() for path in paths}
+            numbers = {path: self._own[path].now() for path in paths}
         return refusal(lambda tensors: unreduced(self._make(tensors)), numbers, data)
 
     def _require_tensors(self, paths: Iterable[str], data: tuple[Any, ...]) -> None:
@@ -263,48 +281,36 @@ class Bound:
         for path in paths:
             if path in taken:
                 continue
-            if not state_of(self.function) and (broken := self._refusal((), data)):  # in any case
-                raise self._raised(broken)
+            if not state_of(self._function) and (broken := self._refusal((), data)):  # in any case
+                raise self._failed(f"raised {broken}")
             raise BrokenPluginError(
-                f"{self.owner} does not take a {self.own_numbers[path].noun} for '{path}', since that is a tensor: "
+                f"{self._spec.owner} does not take a {self._own[path].noun} for '{path}', since that is a tensor: "
                 f"{self._refused[path]}"
             )
 
-    def _raised(self, what: str) -> BrokenPluginError:
-        return BrokenPluginError(f"'{self.plugin.name}' of package {self.plugin.origin} raised {what}")
+    def _failed(self, what: str) -> BrokenPluginError:
+        return BrokenPluginError(f"'{self.plugin.name}' of package {self.plugin.origin} {what}")
 
 
-class _Numbers(Mapping[str, float]):
-    """A parameter that maps to numbers; they are read and assigned by key."""
+class _Numbers(dict[str, Any]):
+    """The values of a parameter that maps to numbers; they are assigned by key."""
 
     def __init__(self, bound: Bound, name: str, values: Mapping[str, Any]) -> None:
-        self._bound, self._name, self._values = bound, name, values
-
-    def __getitem__(self, key: str) -> Any:
-        value = self._values[key]
-        return value.now() if isinstance(value, Number) else value
+        super().__init__({key: value.now() if isinstance(value, Number) else value for key, value in values.items()})
+        self._bound, self._name = bound, name
 
     def __setitem__(self, key: str, value: float) -> None:
-        path = f"{self._name}.{key}"
-        if path not in self._bound.own_numbers:
-            known = ", ".join(self) or "none"
-            raise ParameterError(f"{self._bound.owner} was given no number for '{path}'; in {self._name}: {known}")
-        self._bound.assign(path, value)
-
-    def __iter__(self) -> Any:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
+        path, known = f"{self._name}.{key}", ", ".join(self) or "none"
+        if path not in self._bound._own:
+            owner = self._bound._spec.owner
+            raise ParameterError(f"{owner} was given no number for '{path}'; in {self._name}: {known}")
+        self._bound._assign(path, value)
+        super().__setitem__(key, self._bound._own[path].now())
 
 
-def bound_of(created: Any) -> Bound:
-    """Return the plugin with its parameters inside of what a registry created."""
-    bound: Bound = vars(created)["_bound"]
-    return bound
+def function_of(created: Bound) -> Callable[..., Any]:
+    """Return the plugin's own function or object, made with numbers."""
+    return created._function
 
 
 def unreduced(function: Any) -> Callable[..., Any]:

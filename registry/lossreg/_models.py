@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
     """
     path = Path(path)
     config = _read_config(path)
-    nodes = list(_nodes(config))
+    nodes = [(where, value) for where, value in _walk(config) if _names_class(value)]
     for where, node in nodes:
         _refuse_strangers(path, where, node)
     ours = [node for _, node in nodes if node["class_name"] in _OURS]
@@ -73,8 +73,9 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
 
     _refuse_custom_objects(path, config, keras.saving.get_custom_objects())
     try:
-        for loss in _bare_strings((config.get("compile_config") or {}).get("loss")):
-            keras.losses.get(loss)  # Keras itself looks when training starts
+        for _, loss in _walk((config.get("compile_config") or {}).get("loss"), stop=_names_class):
+            if isinstance(loss, str):
+                keras.losses.get(loss)  # Keras itself looks when training starts
         if config.get("compile_config") and any(node["config"].get("learned") for node in ours):
             return _load_with_learned(path, config["compile_config"])
         model = keras.models.load_model(path, safe_mode=True)
@@ -133,12 +134,23 @@ def _read_config(path: Path) -> Any:
     return config
 
 
-def _nodes(value: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every node that names a class or a function, with its place in the file."""
-    if isinstance(value, dict) and "class_name" in value:
-        yield where, value
-    for key, inner in _items(value, where):
-        yield from _nodes(inner, key)
+def _walk(value: Any, where: str = "", stop: Callable[[Any], bool] = lambda value: False) -> Iterator[tuple[str, Any]]:
+    """Yield a value and all inside of it, but for what is inside of where it stops, each with its place in the file."""
+    yield where, value
+    if stop(value):
+        return
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        inside = ((f"{where}.{key}".lstrip("."), inner) for key, inner in value.items())
+    elif isinstance(value, list):
+        inside = ((f"{where}[{position}]", inner) for position, inner in enumerate(value))
+    for path, inner in inside:
+        yield from _walk(inner, path, stop)
+
+
+def _names_class(value: Any) -> bool:
+    """Whether it is a node that names a class or a function."""
+    return isinstance(value, dict) and "class_name" in value
 
 
 def _refuse_strangers(path: Path, where: str, node: dict[str, Any]) -> None:
@@ -175,35 +187,9 @@ def _is_ours(config: Any) -> bool:
 def _refuse_custom_objects(path: Path, config: Any, custom: Mapping[str, Any]) -> None:
     """Refuse names that Keras would look up among the custom objects of this process, before or beside its own."""
     ours = {f"lossreg>{name}" for name in _OURS}
-    for where, value in _strings(config):
-        if value in custom and not (value in ours and where.endswith("registered_name")):
+    for where, value in _walk(config):
+        if isinstance(value, str) and value in custom and not (value in ours and where.endswith("registered_name")):
             raise ModelFileError(
                 f"{path}: refused, since {where} is '{value}', a custom object of this process and no registered "
                 "plugin. If you trust the file, load it with keras.models.load_model."
             )
-
-
-def _strings(value: Any, where: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield where, value
-    for key, inner in _items(value, where):
-        yield from _strings(inner, key)
-
-
-def _bare_strings(value: Any) -> Iterator[str]:
-    """Yield the strings that stand outside of the nodes that name a class or a function."""
-    if isinstance(value, str):
-        yield value
-    elif not (isinstance(value, dict) and "class_name" in value):
-        for _, inner in _items(value, ""):
-            yield from _bare_strings(inner)
-
-
-def _items(value: Any, where: str) -> Iterator[tuple[str, Any]]:
-    """Yield what a JSON object or array holds, each with its place in the file."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield f"{where}.{key}".lstrip("."), inner
-    elif isinstance(value, list):
-        for position, inner in enumerate(value):
-            yield f"{where}[{position}]", inner

@@ -11,8 +11,7 @@ import keras
 import tensorflow as tf
 
 from lossreg._errors import BrokenPluginError, ParameterError
-from lossreg._kinds import schedules
-from lossreg._saving import config_of, create_again, node_of, show
+from lossreg._saving import Created
 from lossreg._spec import Spec, is_number
 
 Step = Any
@@ -49,12 +48,16 @@ class Number(ABC):
         raise TypeError(f"a {self.noun} has no variable")
 
     @abstractmethod
+    def value(self) -> Any:
+        """Return a scalar, a tensor or a variable, that has the value whenever it is computed."""
+
     def now(self) -> float:
         """Return the value that it has now."""
+        return float(self.value())
 
-    @abstractmethod
     def tensor(self, dtype: str) -> Any:
-        """Return a scalar tensor that has the value whenever it is computed."""
+        """Return the value as a tensor of this dtype; a gradient flows through what is learned."""
+        return tf.cast(self.value(), dtype)
 
     def assign(self, value: float) -> None:
         """Set the value.
@@ -70,12 +73,7 @@ class Number(ABC):
 
 
 class Constant(Number):
-    """A number; compiled code reads it from a variable, so that another can be assigned.
-
-    Arguments:
-        value: the number.
-        given: whether it was given; otherwise it is the plugin's own default.
-    """
+    """A number, given or the default; compiled code reads it from a variable, so that another can be assigned."""
 
     noun = "constant"
     changes = False
@@ -89,18 +87,15 @@ class Constant(Number):
         return repr(self._value)
 
     def now(self) -> float:
-        """Return the number."""
         return self._value
 
-    def tensor(self, dtype: str) -> Any:
-        """Return the number as it will be when the tensor is computed, exact in every dtype."""
+    def value(self) -> Any:
         if self._variable is None:
-            with tf.init_scope():
+            with tf.init_scope():  # exact in every dtype
                 self._variable = tf.Variable(self._value, dtype=tf.float64, trainable=False)
-        return tf.cast(self._variable, dtype)
+        return self._variable
 
     def assign(self, value: float) -> None:
-        """Set the number, also in code that is compiled already."""
         self._value, self.given = value, True
         if self._variable is not None:
             self._variable.assign(value)
@@ -120,32 +115,20 @@ class HandedIn(Number):
 
     @property
     def trained(self) -> Any:
-        """The variable, if it is a trainable one of Keras."""
         return self.variable if isinstance(self.variable, keras.Variable) and self.variable.trainable else None
 
     def share(self, variable: Any) -> None:
-        """Train this variable in the place of its own."""
         self.variable = variable
 
-    def now(self) -> float:
-        """Return the variable's value."""
-        return float(self.variable)
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the variable's value as a tensor."""
-        return tf.cast(self.variable, dtype)
+    def value(self) -> Any:
+        return self.variable
 
     def assign(self, value: float) -> None:
-        """Set the variable."""
         self.variable.assign(value)
 
 
 class Scheduled(Number):
-    """A number that is a function of the training step.
-
-    Arguments:
-        schedule: a `keras.optimizers.schedules.LearningRateSchedule`.
-    """
+    """A number that is a function of the training step, by a schedule of Keras."""
 
     noun = "schedule"
     follows = True
@@ -158,27 +141,18 @@ class Scheduled(Number):
         return repr(self.schedule)
 
     def follow(self, step: Step) -> None:
-        """Follow the steps of a model."""
         super().follow(step)
         self._step = step
 
-    def _value(self) -> Any:
+    def value(self) -> Any:
         return self.schedule(self._step() if callable(self._step) else self._step)
 
-    def now(self) -> float:
-        """Return the value at the step that training has come to."""
-        return float(self._value())
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the value at the step as it will be when the tensor is computed."""
-        return tf.cast(self._value(), dtype)
-
     def config(self) -> Any:
-        """Return the schedule's config node; a schedule of Keras is saved by Keras."""
-        return node_of(self.schedule) if isinstance(self.schedule, RegisteredSchedule) else self.schedule
+        # A schedule of Keras is saved by Keras.
+        return self.schedule.node if isinstance(self.schedule, RegisteredSchedule) else self.schedule
 
 
-class LearnedNumber(Number):
+class LearnedNumber(Created, Number):
     """A number that is learned: an unconstrained variable is trained, and the plugin maps it to the number.
 
     Arguments:
@@ -195,33 +169,22 @@ class LearnedNumber(Number):
     follows = True
 
     def __init__(self, spec: Spec) -> None:
-        self.plugin = spec.plugin
-        self.owner = spec.owner
-        self.parameters = spec.node()
-        del self.parameters["name"]
-        self._function: Any = self.plugin.bind(dict(self.parameters))
+        self._spec = spec
+        self._function: Any = spec.plugin.bind(self.parameters)
         self._unconstrained: Any = None
         if not hasattr(self._function, "initial") or not callable(getattr(self._function, "inverse", None)):
-            raise self.plugin.broken(
+            raise spec.plugin.broken(
                 "a learned number is a class whose objects have an attribute `initial` and a method `inverse(value)`, "
                 "and are called with what is trained."
             )
         if tf.executing_eagerly():
             self.start()  # refuses a value out of bounds at once
 
-    def __repr__(self) -> str:
-        return f"<learned {self.plugin.qualified_name}({show(self.parameters)})>"
-
-    def __call__(self) -> Any:
-        """Return the value, a scalar tensor."""
+    def value(self) -> Any:
         return self._function(tf.convert_to_tensor(self.trained))
 
     def start(self) -> float:
-        """Return what is trained as it is at the start.
-
-        Raises:
-            ParameterError: if the value at the start is out of bounds.
-        """
+        """Return what is trained as it is at the start; a `ParameterError` if that is out of bounds."""
         return self._inverse(self._function.initial)
 
     @property
@@ -233,24 +196,13 @@ class LearnedNumber(Number):
         return self._unconstrained
 
     def share(self, variable: Any) -> None:
-        """Train this variable in the place of its own."""
         self._unconstrained = variable
 
-    def now(self) -> float:
-        """Return the value that has been learned so far."""
-        return float(self())
-
-    def tensor(self, dtype: str) -> Any:
-        """Return the value as it will be when the tensor is computed; a gradient flows through it."""
-        return tf.cast(self(), dtype)
-
     def assign(self, value: float) -> None:
-        """Set the value; it goes on being learned from there."""
         self.trained.assign(self._inverse(value))
 
     def config(self) -> Any:
-        """Return the config node."""
-        return node_of(self)
+        return self.node
 
     def penalty(self) -> Any:
         """Return what is added to the loss, a scalar tensor, or `None`."""
@@ -261,49 +213,29 @@ class LearnedNumber(Number):
         try:
             found = float(self._function.inverse(value))
         except (ValueError, ArithmeticError) as error:
-            raise ParameterError(f"{self.owner}: {error}") from error
+            raise ParameterError(f"{self._spec.owner}: {error}") from error
         except Exception as error:
             what = f"inverse({value!r}) raised {type(error).__name__}: {error}"
-            raise BrokenPluginError(f"{self.owner}: {what}") from error
+            raise BrokenPluginError(f"{self._spec.owner}: {what}") from error
         if not math.isfinite(found):
-            raise ParameterError(f"{self.owner}: {value:g} is not a value that it can have")
+            raise ParameterError(f"{self._spec.owner}: {value:g} is not a value that it can have")
         return found
 
 
 @keras.saving.register_keras_serializable("lossreg")
-class RegisteredSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A registered schedule, as Keras takes it.
-
-    Arguments:
-        spec: the plugin with its parameters, called with the step; it returns a scalar.
-    """
+class RegisteredSchedule(Created, keras.optimizers.schedules.LearningRateSchedule):
+    """A registered schedule, as Keras takes it: called with the step, it returns a scalar."""
 
     def __init__(self, spec: Spec) -> None:
-        self.plugin = spec.plugin
-        self._owner = spec.owner
-        self.parameters = spec.node()
-        del self.parameters["name"]
-        self._function: Callable[[Any], Any] = self.plugin.bind(dict(self.parameters))
-
-    def __repr__(self) -> str:
-        return f"<schedule {self.plugin.qualified_name}({show(self.parameters)})>"
+        self._spec = spec
+        self._function: Callable[[Any], Any] = spec.plugin.bind(self.parameters)
 
     def __call__(self, step: Any) -> Any:
         """Return the value at a step, counted from 0: a scalar."""
         try:
             return self._function(step)
         except Exception as error:
-            raise BrokenPluginError(f"{self._owner} raised {type(error).__name__}: {error}") from error
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the qualified name and the parameters; `from_config` makes an equal schedule of them."""
-        return config_of(self)
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RegisteredSchedule:
-        """Create the schedule again, through the registry."""
-        schedule: RegisteredSchedule = create_again(schedules, config)
-        return schedule
+            raise BrokenPluginError(f"{self._spec.owner} raised {type(error).__name__}: {error}") from error
 
 
 def number_of(value: Any) -> Number | None:

@@ -181,7 +181,8 @@ class Description(Plugin):
         """
         target: Any = self.load()
         if self.style is Style.FUNCTION:
-            return functools.partial(target, **arguments)
+            # A loss of Keras that is made already stays one.
+            return functools.partial(target, **arguments) if arguments else target
         try:
             made: Callable[..., Any] = target(**arguments)
         except Exception as error:

@@ -1,93 +1,96 @@
-"""What a saved model records of what a registry created, and finding it again. Imports Keras only to revive values."""
+"""What a registry created: it knows its plugin and its parameters, is saved by them, and created again."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
 from lossreg._catalog import Registry
 from lossreg._errors import ParameterError, UnknownNameError
+from lossreg._kinds import KINDS
+from lossreg._plugin import Description
 from lossreg._spec import Spec
 
 
-def node_of(created: Any) -> dict[str, Any]:
-    """Return the config node of what a registry created."""
-    return {"name": created.plugin.qualified_name, **created.parameters}
+class Created:
+    """What a registry created of a parsed node."""
 
+    _spec: Spec
 
-def config_of(created: Any) -> dict[str, Any]:
-    """Return what a saved model records of what a registry created."""
-    return {
-        "plugin": created.plugin.qualified_name,
-        "version": created.plugin.version,
-        "parameters": created.parameters,
-    }
+    @property
+    def plugin(self) -> Description:
+        """Where it comes from."""
+        return self._spec.plugin
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that were given, with the values that they have now, as a config has them."""
+        node = self._spec.node()
+        del node["name"]
+        return node
 
-def show(parameters: Mapping[str, Any]) -> str:
-    """Return parameters as in a call."""
-    return ", ".join(f"{name}={value!r}" for name, value in parameters.items())
+    @property
+    def node(self) -> dict[str, Any]:
+        """The config node that it could be built of."""
+        return {"name": self.plugin.qualified_name, **self.parameters}
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._shown().items())
+        return f"<{self._spec.registry.kind.noun.partition(' ')[0]} {self.plugin.qualified_name}({shown})>"
 
-def create_again(registry: Registry, config: Mapping[str, Any]) -> Any:
-    """Create a plugin's Keras object from what `config_of` recorded.
+    def _shown(self) -> Mapping[str, Any]:
+        return self.parameters
 
-    Raises:
-        UnknownNameError: if the plugin, or one inside of it, is not installed; names it and its distribution.
-        ParameterError: if the installed version does not take the parameters.
-    """
-    import keras
+    def get_config(self) -> dict[str, Any]:
+        """Return the qualified name, the version and the parameters: what `from_config` makes an equal one of."""
+        return {
+            "plugin": self.plugin.qualified_name,
+            "version": self.plugin.version,
+            "parameters": self.parameters,
+        }
 
-    return registry.build(parse_again(registry, config, keras.saving.deserialize_keras_object))
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """Create it again, through the registry.
+
+        Raises:
+            UnknownNameError: if the plugin, or one inside of it, is not installed; names it and its distribution.
+            ParameterError: if the installed version of the plugin does not take the parameters.
+        """
+        import keras
+
+        wrapper = f"{cls.__module__}:{cls.__name__}"
+        registry = next(registry for registry in KINDS.values() if registry.kind.wrapper == wrapper)
+        return registry.build(parse_again(registry, config, keras.saving.deserialize_keras_object))
 
 
 def parse_again(registry: Registry, config: Mapping[str, Any], revive: Callable[[Any], Any], where: str = "") -> Spec:
-    """Parse what `config_of` recorded.
+    """Parse what a file recorded of what was created; `revive` makes an object of Keras of what Keras wrote of it."""
 
-    Arguments:
-        registry: where its kind is registered.
-        config: `{plugin: <qualified name>, version: …, parameters: {…}}`.
-        revive: makes an object of Keras of what Keras wrote of it.
-        where: the file it is from, for messages.
+    def revived(value: Any) -> Any:
+        if isinstance(value, dict):
+            is_object = {"class_name", "config"} <= value.keys()
+            return revive(value) if is_object else {key: revived(inner) for key, inner in value.items()}
+        return [revived(inner) for inner in value] if isinstance(value, list) else value
 
-    Raises:
-        UnknownNameError, ParameterError: as `create_again`.
-    """
-    values = {name: _revived(value, revive) for name, value in config["parameters"].items()}
+    origin = f"{config['plugin'].rpartition('/')[0]} {config.get('version') or ''}".strip() or "this process"
     try:
-        return registry.parse({**values, "name": config["plugin"]})
-    except UnknownNameError as error:
-        raise UnknownNameError(_not_found(error, config, where)) from error
+        return registry.parse({**revived(config["parameters"]), "name": config["plugin"]})
     except ParameterError as error:
-        raise ParameterError(f"The model was saved with {_origin(config)}. {error}") from error
-
-
-def _revived(value: Any, revive: Callable[[Any], Any]) -> Any:
-    if isinstance(value, dict):
-        if {"class_name", "config"} <= value.keys():
-            return revive(value)
-        return {key: _revived(inner, revive) for key, inner in value.items()}
-    return list(map(functools.partial(_revived, revive=revive), value)) if isinstance(value, list) else value
-
-
-def _not_found(error: UnknownNameError, config: Mapping[str, Any], where: str) -> str:
-    """Say which plugin of a saved model is not there, and what would bring it."""
-    the = f"{where}: the" if where else "The"
-    distribution, _, bare = error.name.rpartition("/")
-    if not distribution:
-        return (
-            f"{the} {error.noun} '{bare}' was registered in the process that saved the model. Register it again first: "
-            f"lossreg.{error.group.removeprefix('lossreg.').replace('variables', 'learned')}.register({bare!r})(…)."
-        )
-    try:
-        found = f"but {distribution} {metadata.version(distribution)} has no such {error.noun}"
-    except metadata.PackageNotFoundError:
-        found = "which is not installed"
-    origin = _origin(config) if error.name == config["plugin"] else distribution
-    return f"{the} {error.noun} '{bare}' comes from package {origin}, {found}."
-
-
-def _origin(config: Mapping[str, Any]) -> str:
-    return f"{config['plugin'].rpartition('/')[0]} {config.get('version') or ''}".strip() or "this process"
+        raise ParameterError(f"The model was saved with {origin}. {error}") from error
+    except UnknownNameError as error:
+        the = f"{where}: the" if where else "The"
+        distribution, _, bare = error.name.rpartition("/")
+        if not distribution:
+            kind = error.group.removeprefix("lossreg.").replace("variables", "learned")
+            raise UnknownNameError(
+                f"{the} {error.noun} '{bare}' was registered in the process that saved the model. Register it again "
+                f"first: lossreg.{kind}.register({bare!r})(…)."
+            ) from error
+        try:
+            found = f"but {distribution} {metadata.version(distribution)} has no such {error.noun}"
+        except metadata.PackageNotFoundError:
+            found = "which is not installed"
+        origin = origin if error.name == config["plugin"] else distribution
+        raise UnknownNameError(f"{the} {error.noun} '{bare}' comes from package {origin}, {found}.") from error

@@ -40,10 +40,6 @@ _BUILTIN_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list,
 def describe(plugin: Plugin, data_arguments: tuple[str, ...]) -> Description:
     """Describe a plugin; its source is read without being imported wherever it settles the signature.
 
-    Arguments:
-        plugin: where it comes from.
-        data_arguments: the names of the arguments that hold data, not hyperparameters.
-
     Raises:
         BrokenPluginError: if it cannot be imported, or a config cannot hold its parameters.
     """
@@ -62,13 +58,6 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
     A function whose first parameters are the data (`y_true, y_pred` of a loss, `weights` of a regularizer) is called
     with them; any other function is a factory. Names that people commonly give to data are recognised.
 
-    Arguments:
-        outline: what is known of the target.
-        data_arguments: the names of the data arguments; as many as there are, the first parameters hold data.
-
-    Returns:
-        The style and the hyperparameters in the order of the signature.
-
     Raises:
         ValueError: if a parameter is called `name` and has no default: a config node's `name` is the plugin's.
     """
@@ -81,6 +70,8 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
     else:
         style = Style.FACTORY
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if style is Style.FUNCTION and any(p.name == "sample_weight" for p in named):
+        raise ValueError("its parameter 'sample_weight' would be handed no weights; Keras weights what it returns")
     if any(p.name == "name" and p.default is REQUIRED for p in named):
         raise ValueError("its parameter 'name' has no default; 'name' is the plugin's own name in a config")
     return style, tuple(

@@ -13,7 +13,7 @@ import importlib.util
 import inspect
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -66,14 +66,11 @@ def outline_of_source(target: str) -> Outline | None:
     module, definition = found
     if isinstance(definition, ast.ClassDef):
         return _outline_class(module, definition, _FOLLOWED_IMPORTS)
-    signature = _signature(definition.args)
-    if signature is None:
-        return None
-    if definition.returns is not None:
-        signature = signature.replace(return_annotation=ast.unparse(definition.returns))
+    signature = _signature(definition)
     said = _style_in(_parse(module), definition.name)
     is_factory = said == "factory" if said else _is_factory(definition)
-    return Outline(signature, False, is_factory, ast.get_docstring(definition) or "")
+    docstring = ast.get_docstring(definition) or ""
+    return None if signature is None else Outline(signature, False, is_factory, docstring)
 
 
 def outline_of_object(target: Any) -> Outline:
@@ -82,41 +79,40 @@ def outline_of_object(target: Any) -> Outline:
     Raises:
         TypeError, ValueError: if the object has no signature.
     """
-    signature = inspect.signature(target)
+    is_keras_loss = hasattr(target, "reduction") and not isinstance(target, type)  # an object, not its class
+    signature = inspect.signature(target.call if is_keras_loss else target)
     docstring = inspect.getdoc(target) or ""
     if isinstance(target, type):
         return Outline(signature, True, None, docstring)
     said = getattr(target, STYLE, None)
-    return Outline(signature, False, said == "factory" if said else _is_factory_object(target), docstring)
+    is_factory = said == "factory" if said else _is_factory_object(target, [*signature.parameters])
+    return Outline(signature, False, is_factory, docstring)
 
 
-def _is_factory_object(target: Any) -> bool | None:
+def _is_factory_object(target: Any, names: list[str]) -> bool | None:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(target)))
     except (OSError, TypeError, SyntaxError):
         return None
-    names = [*inspect.signature(target).parameters]
-    found = (node for node in ast.walk(tree) if isinstance(node, (*_FUNCTIONS, ast.Lambda)))
-    # A statement may hold several lambdas.
-    own = next(
-        (node for node in found if [p.arg for p in ast.walk(node.args) if isinstance(p, ast.arg)] == names), None
-    )
-    return None if own is None else _is_factory(own)
+    for node in ast.walk(tree):  # a statement may hold several lambdas
+        if isinstance(node, (*_FUNCTIONS, ast.Lambda)):
+            own = [argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)]
+            if own == names:
+                return _is_factory(node)
+    return None
 
 
 def _find_definition(module: str, name: str, follow: int) -> tuple[str, _Function | ast.ClassDef] | None:
     tree = _parse(module)
     bindings = [node for node in tree.body if name in _bound_names(node)] if tree else []
-    if len(bindings) != 1:
-        return None
-    binding = bindings[0]
+    binding = bindings[0] if len(bindings) == 1 else None
     if isinstance(binding, (*_FUNCTIONS, ast.ClassDef)):
         decorators = {_dotted(decorator)[-1] for decorator in binding.decorator_list}
         return (module, binding) if decorators <= _TRANSPARENT_DECORATORS else None
     if isinstance(binding, ast.ImportFrom) and follow:
         origin = _absolute_module(module, binding)
         original = next(alias.name for alias in binding.names if (alias.asname or alias.name) == name)
-        return _find_definition(origin, original, follow - 1) if origin else None
+        return _find_definition(origin, original, follow - 1)
     return None
 
 
@@ -164,83 +160,64 @@ def _bound_names(statement: ast.stmt) -> set[str]:
     return names
 
 
-def _absolute_module(module: str, statement: ast.ImportFrom) -> str | None:
-    if not statement.level:
-        return statement.module
+def _absolute_module(module: str, statement: ast.ImportFrom) -> str:
     spec = _find_spec(module)
     is_package = spec is not None and spec.submodule_search_locations is not None
-    parts = module.split(".")
-    package = parts[: len(parts) - statement.level + (1 if is_package else 0)]
-    return ".".join([*package, statement.module] if statement.module else package) or None
+    name = "." * statement.level + (statement.module or "")
+    try:
+        return importlib.util.resolve_name(name, module if is_package else module.rpartition(".")[0])
+    except ImportError:  # beyond the top
+        return ""
 
 
 def _outline_class(module: str, definition: ast.ClassDef, follow: int) -> Outline | None:
     docstring = ast.get_docstring(definition) or ""
     methods = [(name, statement) for statement in definition.body for name in _bound_names(statement)]
     initializers = [statement for name, statement in methods if name == "__init__"]
-    if definition.keywords or "__new__" in dict(methods):
+    if definition.keywords or "__new__" in dict(methods) or len(initializers) > 1 or len(definition.bases) > 1:
         return None
     if initializers:
         initializer = initializers[0]
-        if len(initializers) > 1 or not isinstance(initializer, ast.FunctionDef) or initializer.decorator_list:
+        if not isinstance(initializer, ast.FunctionDef) or initializer.decorator_list:
             return None
-        signature = _signature(initializer.args)
+        signature = _signature(initializer)
         if signature is None or not signature.parameters:
             return None
-        docstring = docstring or ast.get_docstring(initializer) or ""
-        parameters = list(signature.parameters.values())[1:]
-        return Outline(signature.replace(parameters=parameters), True, None, docstring)
-    if not definition.bases or (len(definition.bases) == 1 and _is_base_of_keras(module, definition.bases[0])):
+        own = signature.replace(parameters=list(signature.parameters.values())[1:], return_annotation=signature.empty)
+        return Outline(own, True, None, docstring or ast.get_docstring(initializer) or "")
+    if not definition.bases or _is_base_of_keras(module, definition.bases[0]):
         return Outline(inspect.Signature(), True, None, docstring)
     base = definition.bases[0]
     found = _find_definition(module, base.id, follow) if isinstance(base, ast.Name) and follow else None
-    if len(definition.bases) > 1 or found is None or not isinstance(found[1], ast.ClassDef):
+    if found is None or not isinstance(found[1], ast.ClassDef):
         return None
     inherited = _outline_class(found[0], found[1], follow - 1)
-    return inherited and Outline(inherited.signature, True, None, docstring or inherited.docstring)
+    return inherited and replace(inherited, docstring=docstring or inherited.docstring)
 
 
 def _is_base_of_keras(module: str, base: ast.expr) -> bool:
     """Whether a base class is one of Keras's that take no hyperparameters, and no other that is called so."""
-    dotted = _dotted(base)
-    first, last = dotted[0], dotted[-1]
-    if dotted == ["object"]:
-        return True
-    tree = _parse(module)
-    for statement in tree.body if tree and last in _KERAS_BASES else ():
-        if isinstance(statement, ast.ImportFrom) and not statement.level:
-            origins = {alias.asname or alias.name: statement.module or "" for alias in statement.names}
-        elif isinstance(statement, ast.Import):
-            origins = {alias.asname or alias.name.partition(".")[0]: alias.name for alias in statement.names}
-        else:
-            continue
-        if first in origins:
-            return origins[first].partition(".")[0] in _OF_KERAS
-    return False
+    dotted, tree = _dotted(base), _parse(module)
+    for statement in tree.body if tree and dotted[-1] in _KERAS_BASES else ():
+        if isinstance(statement, (ast.Import, ast.ImportFrom)) and dotted[0] in _bound_names(statement):
+            origin = getattr(statement, "module", None) or statement.names[0].name
+            return not getattr(statement, "level", 0) and origin.partition(".")[0] in _OF_KERAS
+    return dotted == ["object"]
 
 
-def _signature(arguments: ast.arguments) -> inspect.Signature | None:
-    positional = [*arguments.posonlyargs, *arguments.args]
-    defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults))
-    kinds: list[Any] = [inspect.Parameter.POSITIONAL_ONLY] * len(arguments.posonlyargs)
-    kinds += [inspect.Parameter.POSITIONAL_OR_KEYWORD] * len(arguments.args)
-    rows: list[tuple[ast.arg, ast.expr | None, Any]]
-    rows = list(zip(positional, [*defaults, *arguments.defaults], kinds, strict=True))
-    if arguments.vararg:
-        rows.append((arguments.vararg, None, inspect.Parameter.VAR_POSITIONAL))
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        rows.append((argument, default, inspect.Parameter.KEYWORD_ONLY))
-    if arguments.kwarg:
-        rows.append((arguments.kwarg, None, inspect.Parameter.VAR_KEYWORD))
-    parameters = []
-    for argument, default, kind in rows:
-        annotation = ast.unparse(argument.annotation) if argument.annotation else inspect.Parameter.empty
-        try:
-            value = inspect.Parameter.empty if default is None else ast.literal_eval(default)
-        except (ValueError, TypeError, SyntaxError):
-            return None
-        parameters.append(inspect.Parameter(argument.arg, kind, default=value, annotation=annotation))
-    return inspect.Signature(parameters)
+def _signature(definition: _Function) -> inspect.Signature | None:
+    """Return the signature of a function whose defaults are all literals; its annotations stay text."""
+    arguments = definition.args
+    try:
+        for default in filter(None, (*arguments.defaults, *arguments.kw_defaults)):
+            ast.literal_eval(default)
+    except (ValueError, TypeError, SyntaxError):
+        return None
+    returns = f" -> {ast.unparse(definition.returns)}" if definition.returns else ""
+    stub = f"from __future__ import annotations\ndef stub({ast.unparse(arguments)}){returns}: ..."
+    names: dict[str, Any] = {}
+    exec(stub, names)  # a function of literals that does nothing
+    return inspect.signature(names["stub"])
 
 
 def _style_in(tree: ast.Module | None, name: str) -> str | None:
@@ -266,14 +243,12 @@ def _is_factory(definition: _Function | ast.Lambda) -> bool:
         node = pending.pop()
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
             inner.add(node.name)
-            continue
-        if isinstance(node, ast.Lambda):
-            continue
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-            inner.update(name.id for name in node.targets if isinstance(name, ast.Name))
-        if isinstance(node, ast.Return) and node.value is not None:
-            returned.append(node.value)
-        pending.extend(ast.iter_child_nodes(node))
+        elif not isinstance(node, ast.Lambda):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+                inner.update(name.id for name in node.targets if isinstance(name, ast.Name))
+            if isinstance(node, ast.Return) and node.value is not None:
+                returned.append(node.value)
+            pending.extend(ast.iter_child_nodes(node))
     return any(_makes_function(value, inner) for value in returned)
 
 

@@ -44,7 +44,7 @@ def refusal(
         stateless: whether it must not draw random numbers or keep a state either.
 
     Returns:
-        One line with the reason and the line of code, or an empty string if it takes them.
+        One line with the reason and the line of code; nothing if it takes them.
     """
     dtype = dtype_of(data)
     reached: set[int] = set()

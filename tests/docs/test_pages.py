@@ -43,7 +43,7 @@ def test_the_code_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         exec(compile(code, name, "exec"), page)
 
 
-def test_the_schedule_and_the_variable_of_the_page_work() -> None:
+def test_the_schedule_and_the_learned_number_of_the_page_work() -> None:
     page: dict[str, Any] = {"__name__": "a page", "np": np}
     exec(blocks(DOCS / "changing.md", "python")[-1], page)
     for kind, name in ((lossreg.schedules, "staircase"), (lossreg.learned, "Softplus")):

@@ -8,14 +8,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from hydra_plugins.lossreg.config_source import GROUPS
-from lossreg import RegistryError, did_you_mean
+# Hydra scans this module at every start of every app: what costs time is imported where it is needed.
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -32,11 +30,9 @@ def run(main: Callable[[], Any], *mistakes: type[Exception]) -> None:
         *mistakes: the app's own exceptions whose message is enough.
     """
     from hydra_plugins.lossreg._search_path import RegistrySearchPath
+    from lossreg import RegistryError
 
     Plugins.instance().register(RegistrySearchPath)
-    store = ConfigStore.instance()
-    # Hydra copies this store, 4 ms each time, for every group that --help lists; nothing changes it once it is filled.
-    setattr(store, "__deepcopy__", lambda memo: store)  # noqa: B010
     if os.environ.get(FULL_ERROR, "0") not in ("", "0"):
         main()
         return
@@ -63,7 +59,7 @@ def _raised_by_hydra(error: BaseException) -> bool:
 def explain(error: BaseException) -> str:
     """Say in one short message what was wrong, where, and what would be right."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
-        return _explain_option(error.missing_cfg_file, error.options)
+        return _explain_option(error.missing_cfg_file, list(error.options))
     cause = error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
         return _explain_key(cause.full_key or "", str(cause.key), cause.parent_node)
@@ -74,27 +70,26 @@ def explain(error: BaseException) -> str:
     return "\n".join(lines)
 
 
-def _explain_option(path: str, options: Any) -> str:
+def _explain_option(path: str, options: list[str]) -> str:
+    from lossreg import GROUPS, RegistryError, did_you_mean
+
     group = next((group for group in GROUPS if path.startswith(f"{group}/")), path.rpartition("/")[0])
     name = path.removeprefix(f"{group}/")
     if group in GROUPS:
         try:
             GROUPS[group].find(name, key=f"{group}={name}")
         except RegistryError as error:
-            return _with_presets(str(error), name, sorted(set(options) - set(GROUPS[group].names())))
+            message = str(error)
+            presets = sorted(set(options) - set(GROUPS[group].names()))
+            if presets and "Did you mean" not in message:
+                message = message.replace(" Available:", f"{did_you_mean(name, presets)} Available:", 1)
+            return f"{message}\n  this app: {', '.join(presets)}" if presets else message
     return f"{group}={name}: there is no such option.{did_you_mean(name, options)} Available: {', '.join(options)}"
 
 
-def _with_presets(message: str, name: str, presets: list[str]) -> str:
-    """Add an app's own options to a message that names the registered ones."""
-    if not presets:
-        return message
-    if "Did you mean" not in message:
-        message = message.replace(" Available:", f"{did_you_mean(name, presets)} Available:", 1)
-    return f"{message}\n  this app: {', '.join(presets)}"
-
-
 def _explain_key(full_key: str, key: str, parent: DictConfig) -> str:
+    from lossreg import GROUPS, RegistryError, did_you_mean
+
     group = full_key.removesuffix(key).rstrip(".")
     if group in GROUPS:
         try:
@@ -104,8 +99,8 @@ def _explain_key(full_key: str, key: str, parent: DictConfig) -> str:
     names = [str(name) for name in parent]
     if not names:
         return (
-            f"{full_key}: there is no such config key, since '{group}' is no schedule or variable here. Where several "
-            f"of them are swept, write ++{full_key}=…; and {group}=<value> takes the place of one."
+            f"{full_key}: there is no such config key, since '{group}' is no schedule or learned number here. Where "
+            f"several of them are swept, write ++{full_key}=…; and {group}=<value> takes the place of one."
         )
     where = f"'{group}'" if group else "the config"
     return f"{full_key}: there is no such config key.{did_you_mean(key, names)} Keys of {where}: {', '.join(names)}"

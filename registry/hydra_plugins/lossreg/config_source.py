@@ -13,7 +13,8 @@ An app whose `--help` and shell completion should list the options too is starte
 from __future__ import annotations
 
 import builtins
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.object_type import ObjectType
 from hydra.errors import ConfigCompositionException
@@ -21,7 +22,8 @@ from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSou
 from omegaconf import OmegaConf
 from omegaconf.errors import UnsupportedValueType
 
-from lossreg import GROUPS, RegistryError
+if TYPE_CHECKING:
+    from lossreg import Registry
 
 
 class RegistryConfigSource(ConfigSource):
@@ -31,7 +33,13 @@ class RegistryConfigSource(ConfigSource):
     Listing imports no plugin; loading an option reads the signature of that plugin alone.
     """
 
-    groups = GROUPS
+    @property
+    def groups(self) -> Mapping[str, Registry]:
+        """The config groups and the registries whose names are their options."""
+        # Hydra scans this module at every start of every app: what costs time is imported where it is needed.
+        from lossreg import GROUPS
+
+        return GROUPS
 
     @staticmethod
     def scheme() -> str:
@@ -57,6 +65,8 @@ class RegistryConfigSource(ConfigSource):
         return self.groups[group].names()
 
     def load_config(self, config_path: str) -> ConfigResult:
+        from lossreg import RegistryError
+
         group, name = _split(config_path)
         if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {config_path}")
@@ -66,11 +76,14 @@ class RegistryConfigSource(ConfigSource):
             raise ConfigCompositionException(str(error)) from error
         node = OmegaConf.create({"name": name})
         for parameter in parameters:
+            default: Any = parameter.default
+            if isinstance(default, (tuple, set, frozenset)):
+                default = list(default)
             try:
-                node[parameter.name] = "???" if parameter.required else _config_value(parameter.default)
+                node[parameter.name] = "???" if parameter.required else default
             except UnsupportedValueType:
                 continue  # such a default stays the plugin's own
-            if isinstance(parameter.default, dict):
+            if isinstance(default, dict):
                 OmegaConf.set_struct(node[parameter.name], False)  # its keys are the user's
         return ConfigResult(provider=self.provider, path=self.full_path(), config=node, header={"package": None})
 
@@ -78,7 +91,3 @@ class RegistryConfigSource(ConfigSource):
 def _split(config_path: str) -> tuple[str, str]:
     group, _, name = config_path.partition("/")
     return group, name.removesuffix(".yaml")
-
-
-def _config_value(default: Any) -> Any:
-    return list(default) if isinstance(default, (tuple, set, frozenset)) else default

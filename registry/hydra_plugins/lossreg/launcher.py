@@ -1,7 +1,7 @@
 """`hydra/launcher=vectorized`: many jobs in one program, for apps that offer it."""
 
-# No `from __future__ import annotations`: Hydra runs this module before it is in sys.modules, where a dataclass looks
-# for the meaning of annotations that are text.
+# No `from __future__ import annotations`: Hydra 1.3 runs this module before it is in sys.modules, where a dataclass
+# looks for the meaning of annotations that are text.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,8 +45,8 @@ class VectorizedLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         # Hydra scans this module at every start of every app: what costs time is imported where it is needed.
-        from lossreg.sweeps.compose import SweepLoader
-        from lossreg.sweeps.launch import Launch
+        from lossreg.sweeps._compose import SweepLoader
+        from lossreg.sweeps._launch import Launch
 
         if not isinstance(hydra_context.config_loader, SweepLoader):
             # The sweeper composes each job too, to validate it, with this loader.

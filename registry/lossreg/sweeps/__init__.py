@@ -5,8 +5,8 @@ Knows Hydra, knows no Keras: an app hands it a function that runs many configs a
 
 from __future__ import annotations
 
-from lossreg.sweeps.batch import Batch, CannotBatch, Outcome, batched
-from lossreg.sweeps.callback import SweepResults
-from lossreg.sweeps.results import ResultsTable, Row
+from lossreg.sweeps._batch import Batch, CannotBatch, Outcome, batched
+from lossreg.sweeps._callback import SweepResults
+from lossreg.sweeps._results import ResultsTable, Row
 
 __all__ = ["Batch", "CannotBatch", "Outcome", "ResultsTable", "Row", "SweepResults", "batched"]

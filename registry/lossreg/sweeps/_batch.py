@@ -1,0 +1,125 @@
+"""What an app offers to have many of its jobs run in one program, and what a job comes to."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+TaskFunction = Callable[[DictConfig], Any]
+PlainConfig = Mapping[str, Any]
+
+
+class CannotBatch(Exception):  # noqa: N818 - it is no error: the jobs are run one by one
+    """Raised by an app's `group` or `run`: these jobs have to be run one by one; the message says why."""
+
+
+class JobFailed(Exception):  # noqa: N818
+    """A job that failed before the sweep was resumed, or in another process, with the message that its row keeps."""
+
+    def __init__(self, message: str, status: str) -> None:
+        super().__init__(message, status)  # both of them, so that it can be pickled
+        self.message = message
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one job came to.
+
+    Arguments:
+        value: what the task function returns; the number that a sweeper minimises.
+        metrics: what the job's file of metrics holds.
+        error: the exception that it ended with, if it did.
+    """
+
+    value: Any = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    error: Exception | None = None
+
+    @property
+    def status(self) -> str:
+        """`"completed"`, `"failed"`, or the word that the error carries as `status`."""
+        status = "completed" if self.error is None else getattr(self.error, "status", None)
+        return status if isinstance(status, str) else "failed"
+
+    @property
+    def message(self) -> str:
+        """Why it did not complete; empty if it did.
+
+        Example:
+
+        >>> Outcome(error=ValueError("r must be positive")).message
+        'ValueError: r must be positive'
+        """
+        if self.error is None or isinstance(self.error, JobFailed):
+            return str(self.error or "")
+        return f"{type(self.error).__name__}: {self.error}".removesuffix(": ")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How to run many jobs at once.
+
+    Arguments:
+        group: maps a job's config to a key that is equal for jobs which may run in one program; may raise
+            `CannotBatch`. Configs are plain data here, resolved and read-only: nested dicts, lists and values.
+        run: runs jobs of one group. It is given their configs as `group` is, and their directories (which exist), or
+            `None` where no job has one; it writes each job's files and returns, in the same order, an `Outcome` or the
+            exception that the job ended with. Whatever it raises, the jobs are then run one by one.
+        overrides: what running in a batch fixes (`"jit_compile=true"`). They are added to the overrides of every job
+            of the sweep that does not set the key itself, recorded with it, and hold also where it is run alone.
+        limit: how many jobs of a group may run at once, given the configs of all; by default any number.
+    """
+
+    group: Callable[[PlainConfig], Hashable]
+    run: Callable[[Sequence[PlainConfig], Sequence[Path] | None], Sequence[Outcome | Exception]]
+    overrides: tuple[str, ...] = ()
+    limit: Callable[[Sequence[PlainConfig]], int] | None = None
+
+
+finished: ContextVar[Outcome | None] = ContextVar("finished", default=None)
+"""What the job that is about to run in this process came to before, if it has its row."""
+
+
+def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction]:
+    """Decorate a task function, below `@hydra.main`, so that its sweeps can be resumed and run in batches.
+
+    Arguments:
+        batch: how to run many jobs at once, for `hydra/launcher=vectorized`; without it only resuming is added.
+
+    Example:
+
+    ```python
+    @hydra.main(version_base="1.3", config_path="conf", config_name="config")
+    @sweeps.batched(Batch(group, run))
+    def main(cfg): ...
+    ```
+    """
+
+    def decorate(task_function: TaskFunction) -> TaskFunction:
+        @functools.wraps(task_function)
+        def task(config: DictConfig) -> Any:
+            return _call(task_function, config)  # by name: in another process it has a `finished` of its own
+
+        task.batch = batch  # type: ignore[attr-defined]
+        return task
+
+    return decorate
+
+
+def _call(task_function: TaskFunction, config: DictConfig) -> Any:
+    before = finished.get()
+    if before is None:
+        return task_function(config)
+    if before.error is not None:
+        raise before.error
+    return before.value

@@ -1,0 +1,166 @@
+"""The Hydra callback that keeps a sweep's results and lets it be resumed, under any launcher."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from lossreg.sweeps._batch import Outcome, finished
+from lossreg.sweeps._ending import Ending
+from lossreg.sweeps._results import ResultsTable, Row
+from lossreg.sweeps._resume import Done, begin, command, describe_sweep
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class SweepResults(Callback):
+    """Appends one row per job of a multirun to `results.csv` in the sweep directory, as the jobs end.
+
+    Works under every launcher, also where jobs end in other processes. A multirun into the directory of an earlier one
+    goes on with it: jobs that have a row are not run again, and another config is refused. A single run is left alone.
+
+    Arguments:
+        columns: the metric columns, keys of the file of metrics.
+        objective: the column with what the task function returns; added to `columns` if it is not among them. Without
+            it a sweeper that learns from its jobs cannot be resumed.
+        success: the true-or-false column whose rate the closing table gives.
+        mean: the column whose mean the closing table gives, and whose lowest value makes the best row.
+        replicate: the override over which rate and mean are taken, as a rule the seed.
+        metrics: the JSON file in a job's directory that holds its metrics.
+        file: the table's name.
+        show: whether to print a table and draw `sweep.png` when the sweep ends.
+
+    Example, in an app's config:
+
+    ```yaml
+    hydra:
+      callbacks:
+        results:
+          _target_: lossreg.sweeps.SweepResults
+          columns: [solved, accuracy, loss]
+          objective: loss
+          success: solved
+          mean: loss
+          replicate: seed
+    ```
+    """
+
+    columns: Sequence[str] = ()
+    objective: str | None = None
+    success: str | None = None
+    mean: str | None = None
+    replicate: str | None = None
+    metrics: str = "metrics.json"
+    file: str = "results.csv"
+    show: bool = True
+
+    def __post_init__(self) -> None:
+        self.columns = tuple(dict.fromkeys([*self.columns, *([self.objective] if self.objective else [])]))
+        self.done: Done | None = None
+        self._ending: Ending | None = None
+        self._table: ResultsTable | None = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Begin a sweep, or go on with the one that is in the directory; end the program if that is another one."""
+        table = self._table_of(config)
+        try:
+            if begin(table.path.parent, describe_sweep(config), table):
+                self.done = Done(table, self.objective)
+                log.info("Going on with the sweep in %s: %d jobs are done", table.path.parent, len(self.done))
+        except OSError as error:
+            log.error("this sweep cannot be resumed: %s", error)
+        self._ending = Ending(lambda interrupted: self._close(table, interrupted))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the closing table."""
+        if self._ending:
+            self._ending.close()
+
+    def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
+        """Spare a job that has its row, if the task function is decorated with `batched`."""
+        finished.set(self._finished(config) if hasattr(task_function, "batch") else None)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Append the job's row."""
+        finished.set(None)
+        if OmegaConf.is_missing(config.hydra.job, "num") or self._finished(config):  # a single run, or done before
+            return
+        outcome = _outcome_of(job_return)
+        if outcome.error is None and self.columns:
+            outcome = Outcome(outcome.value, _read(Path(config.hydra.runtime.output_dir) / self.metrics))
+        self.append(config, {int(config.hydra.job.num): (job_return.overrides or (), outcome)})
+
+    def append(self, config: DictConfig, jobs: Mapping[int, tuple[Sequence[str], Outcome]]) -> None:
+        """Append rows: overrides and outcomes by job; where that is impossible, say so and let the jobs go on."""
+        rows = []
+        for job, (overrides, outcome) in jobs.items():
+            metrics = outcome.metrics
+            if self.objective and outcome.error is None and metrics.get(self.objective) is None:
+                metrics = {**metrics, self.objective: outcome.value}
+            rows.append(Row(job, overrides, outcome.status, outcome.message, metrics))
+        try:
+            self._table_of(config).append(rows)
+        except OSError as error:
+            numbers = ", ".join(str(row.job) for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+            log.error("job %s: no row in %s: %s", numbers, self.file, error)
+
+    def _table_of(self, config: DictConfig) -> ResultsTable:
+        """The table of the sweep that a config belongs to, wherever its job has changed to."""
+        path = Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir) / self.file
+        if self._table is None or self._table.path != path:
+            self._table = ResultsTable(path, self.columns)
+        return self._table
+
+    def _finished(self, config: DictConfig) -> Outcome | None:
+        if self.done is None:
+            return None
+        overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        return self.done.find(config.hydra.job.num, overrides)
+
+    def _close(self, table: ResultsTable, interrupted: bool) -> None:
+        try:
+            if self.show:
+                from lossreg.sweeps._summary import show  # rich takes 0.1 s to import
+
+                show(table, self.success, self.mean, self.replicate, picture=not interrupted)
+        except OSError as error:
+            log.error("the closing table cannot be shown: %s", error)
+        finally:
+            if interrupted:
+                print(f"Interrupted. To go on:\n  {command(table.path.parent)}", flush=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process, where a job ends, does not end the sweep."""
+        return {**self.__dict__, "_ending": None}
+
+
+def _outcome_of(job_return: JobReturn) -> Outcome:
+    with contextlib.redirect_stderr(io.StringIO()):  # Hydra says there that it raises what the job raised
+        try:
+            return Outcome(job_return.return_value)
+        except Exception as error:
+            traceback = error.__traceback__
+            for _ in ("here", "return_value"):  # whoever prints it later does not want these frames
+                traceback = traceback.tb_next if traceback else None
+            return Outcome(error=error.with_traceback(traceback))
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        log.error("the job's metrics cannot be read: %s", error)
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,214 @@
+"""Launching the jobs of a sweep: in batches where the app offers that, one by one where not."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.experimental.callback import Callback
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict, read_write
+
+from lossreg.sweeps._backends import Chunk, Engine
+from lossreg.sweeps._batch import Batch, CannotBatch, Outcome
+from lossreg.sweeps._callback import SweepResults
+from lossreg.sweeps._compose import Composed, hydra_config
+from lossreg.sweeps._progress import Progress
+
+log = logging.getLogger(__name__)
+
+AUTO_DIRECTORIES = 300
+"""Up to this many jobs each has a directory, unless it is said otherwise."""
+
+_FAILURES = 5  # lines about failed jobs per batch; the table has them all
+
+
+@dataclass
+class Job:
+    """One job of a sweep."""
+
+    place: int  # among the jobs that are launched together
+    number: int  # hydra.job.num
+    composed: Composed
+    folder: Path  # whether it gets one or not
+
+
+class Launch:
+    """Runs the jobs that a sweeper hands over; the options are those of `hydra.launcher`."""
+
+    def __init__(
+        self,
+        context: HydraContext,
+        task_function: TaskFunction,
+        config: DictConfig,
+        *,
+        job_directories: bool | str = "auto",
+        chunk_size: int | None = None,
+        **backend: Any,
+    ) -> None:
+        self._context = context
+        self._task_function = task_function
+        self._config = config
+        self._batch: Batch | None = getattr(task_function, "batch", None)
+        self._loader: Any = context.config_loader
+        self._chunk_size = chunk_size
+        self._engine = Engine(**backend)
+        self._directories = job_directories
+        callbacks = context.callbacks.callbacks
+        self._results = next((callback for callback in callbacks if isinstance(callback, SweepResults)), None)
+        self._others = copy.copy(context.callbacks)
+        self._others.callbacks = [callback for callback in callbacks if _listens_to_jobs(callback)]
+
+    def __call__(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        """Run jobs; the first has the number `first`."""
+        setup_globals()
+        self._configure_log()
+        self._sweep_dir = str(self._config.hydra.sweep.dir)
+        Path(self._sweep_dir).mkdir(parents=True, exist_ok=True)
+        total = len(job_overrides)
+        few = first + total <= AUTO_DIRECTORIES
+        self._with_directories = self._directories is True or (self._directories == "auto" and few)
+        self._returns: list[Any] = [None] * total
+        jobs = [job for place, overrides in enumerate(job_overrides) if (job := self._job(place, first, overrides))]
+        log.info("Launching %d jobs%s", len(jobs), f", {total - len(jobs)} are done" if len(jobs) < total else "")
+        self._progress = Progress(total, total - len(jobs))
+        try:
+            if self._batch is None:
+                self._run_alone(jobs)
+            elif jobs:
+                self._run(self._batch, jobs)
+        finally:
+            self._progress.pause()
+        return self._returns
+
+    def _job(self, place: int, first: int, overrides: Sequence[str]) -> Job | None:
+        """The job of a place; `None` if it was done before."""
+        own = list(overrides)
+        keys = {override.partition("=")[0].lstrip("+") for override in own}
+        fixed = self._batch.overrides if self._batch else ()
+        own += [line for line in fixed if line.partition("=")[0].lstrip("+") not in keys]
+        composed = self._loader.load_sweep_config(self._config, own)
+        number = first + place
+        done = self._results.done if self._results else None
+        before = done.find(number, overrides) if done else None
+        if done and not before:
+            number = done.take(number)
+        folder = os.path.join(self._sweep_dir, composed.subdir(number))  # noqa: PTH118 - as Hydra joins it
+        job = Job(place, number, composed, Path(os.path.abspath(folder)))  # noqa: PTH100 - `..` is resolved
+        if before is None:
+            return job
+        self._return(job, before)
+        return None
+
+    def _run(self, batch: Batch, jobs: Sequence[Job]) -> None:
+        """Run jobs in chunks; then those that cannot be run so, in the order of their first, for the reasons given."""
+        groups: dict[Hashable, list[Job]] = {}
+        alone: dict[str, list[Job]] = {}
+        for job in jobs:
+            try:
+                groups.setdefault(batch.group(job.composed.plain), []).append(job)
+            except CannotBatch as error:
+                alone.setdefault(str(error), []).append(job)
+        with self._engine.start() as workers:
+            self._progress.resume()
+            chunks = [chunk for members in groups.values() for chunk in self._cut(batch, members, workers)]
+            for place, answer in self._engine.run(batch.run, map(self._prepare, chunks)):
+                if isinstance(answer, CannotBatch):
+                    alone.setdefault(str(answer), []).extend(chunks[place])
+                else:
+                    self._end(chunks[place], answer)
+        for reason, members in alone.items():
+            one = "1 job is run alone" if len(members) == 1 else f"{len(members)} jobs are run one by one"
+            log.warning("%s: %s", one, " ".join(reason.split()))
+            self._run_alone(members)
+
+    def _cut(self, batch: Batch, jobs: list[Job], workers: int) -> list[list[Job]]:
+        """Cut a group into chunks of equal size that fit in memory, one per worker; only the last may be smaller."""
+        size = min(self._chunk_size or len(jobs), -(-len(jobs) // workers))
+        if batch.limit is not None:
+            size = min(size, max(1, batch.limit([job.composed.plain for job in jobs])))
+        size = -(-len(jobs) // -(-len(jobs) // size))
+        return [jobs[start : start + size] for start in range(0, len(jobs), size)]
+
+    def _prepare(self, jobs: Sequence[Job]) -> Chunk:
+        """What a batch needs of its jobs; their directories are made."""
+        subdir = self._config.hydra.output_subdir
+        for job in jobs if self._with_directories else ():
+            folder = job.folder / (subdir or "")
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in job.composed.files.items() if subdir else ():
+                (folder / name).write_text(text, encoding="utf-8")
+        with hydra_config(jobs[0].composed.config(jobs[0].number)) as config:
+            environment = {str(name): str(value) for name, value in config.hydra.job.env_set.items()}
+        for job in jobs:
+            self._notify("on_job_start", job, task_function=self._task_function)
+        folders = [job.folder for job in jobs] if self._with_directories else None
+        return Chunk([job.composed.plain for job in jobs], folders, environment)
+
+    def _end(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+        """Keep what a chunk came to."""
+        if len(outcomes) != len(jobs):
+            raise TypeError(f"the app's batch returned {len(outcomes)} outcomes for {len(jobs)} jobs")
+        ended = list(zip(jobs, outcomes, strict=True))
+        for job, outcome in ended:
+            self._notify("on_job_end", job, job_return=self._return(job, outcome))
+        if self._results is not None:
+            rows = {job.number: (job.composed.overrides, outcome) for job, outcome in ended}
+            self._results.append(self._config, rows)
+        failures = [(job.number, outcome) for job, outcome in ended if outcome.error is not None]
+        for number, outcome in failures[:_FAILURES]:
+            log.error("#%d %s: %s", number, outcome.status, " ".join(outcome.message.split()))
+        if len(failures) > _FAILURES:
+            log.error("and %d more jobs of this batch", len(failures) - _FAILURES)
+        self._progress.advance(len(jobs))
+
+    def _run_alone(self, jobs: Sequence[Job]) -> None:
+        """Run jobs one by one, as Hydra does."""
+        self._progress.pause()
+        for job in jobs:
+            place = f" ({self._progress.place})" if self._progress.total > 1 else ""
+            log.info("\t#%d : %s%s", job.number, " ".join(filter_overrides(job.composed.overrides)), place)
+            self._returns[job.place] = run_job(
+                hydra_context=self._context,
+                task_function=self._task_function,
+                config=job.composed.config(job.number),
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+            self._configure_log()
+            self._progress.advance(1)
+
+    def _return(self, job: Job, outcome: Outcome) -> JobReturn:
+        """What Hydra returns of a job, without its configs: no sweeper reads them, and they take 10 ms."""
+        returned = self._returns[job.place] = JobReturn(
+            overrides=job.composed.overrides,
+            working_dir=str(job.folder) if self._config.hydra.job.chdir else str(Path.cwd()),
+            task_name=JobRuntime.instance().get("name"),
+            status=JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED,
+        )
+        returned.return_value = outcome.value if outcome.error is None else outcome.error
+        return returned
+
+    def _notify(self, event: str, job: Job, **named: Any) -> None:
+        """Call the callbacks that do more than the results table, with the job's whole config."""
+        if self._others.callbacks:
+            config = job.composed.config(job.number)
+            with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
+                config.hydra.runtime.output_dir = str(job.folder)
+            with hydra_config(config):
+                getattr(self._others, event)(config=config, **named)
+
+    def _configure_log(self) -> None:
+        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
+
+
+def _listens_to_jobs(callback: Any) -> bool:
+    own = type(callback)
+    events = ("on_job_start", "on_job_end")
+    return own is not SweepResults and any(getattr(own, e, None) is not getattr(Callback, e) for e in events)

@@ -1,0 +1,181 @@
+"""The results table: a CSV file that no crash can spoil.
+
+A row is on the disk when `append` returns. The file is written anew beside itself and then takes its own place, so it
+is there whole at any time. Several processes may append to one table.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FIXED_COLUMNS = ("job", "status", "error")
+"""The columns that every table begins with."""
+
+_ERROR_LENGTH = 500
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one job came to, as the table keeps it.
+
+    Arguments:
+        job: the job's number in its sweep.
+        overrides: the job's overrides, as Hydra lists them: `["loss=mix", "loss.r=0.3"]`.
+        status: `"completed"`, `"failed"`, or another word that the app's exception carries as `status`.
+        error: why it did not complete; empty if it did.
+        metrics: what it measured; only the table's metric columns are kept.
+    """
+
+    job: int
+    overrides: Sequence[str]
+    status: str = "completed"
+    error: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ResultsTable:
+    """A CSV file of rows: `job`, `status`, `error`, one column per override, then the metrics.
+
+    An override's column is its key as it is written (`loss.r`), without a leading `+`; where that name is taken by
+    another column it is `override.<key>`. A job with an override that the header lacks widens the table.
+
+    Arguments:
+        path: the file; made by the first `append`, with its directory.
+        metrics: the metric columns.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> table = ResultsTable(Path(folder.name) / "results.csv", ["brier"])
+    >>> table.append([Row(0, ["loss=mix", "+r=0.3"], metrics={"brier": 0.25, "seconds": 1.5})])
+    >>> table.read()
+    [{'job': '0', 'status': 'completed', 'error': '', 'loss': 'mix', 'r': '0.3', 'brier': '0.25'}]
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, path: str | os.PathLike[str], metrics: Iterable[str] = ()) -> None:
+        self.path = Path(path)
+        self.metrics = tuple(metrics)
+        self._text = ""
+        self._stamp: tuple[int, ...] = ()  # of the file that holds this text
+        self._known: set[frozenset[tuple[str, str]]] = set()
+
+    def cells(self, overrides: Sequence[str]) -> dict[str, str]:
+        r"""The override columns of a job, in its order, and what stands in them.
+
+        Example:
+
+        >>> ResultsTable("results.csv", ["loss"]).cells(["loss=mix", "++fit.epochs=5", "~reg", "job=3"])
+        {'override.loss': 'mix', 'fit.epochs': '5', '~reg': 'deleted', 'override.job': '3'}
+        """
+        cells = {}
+        for override in overrides:
+            key, equals, value = override.partition("=")
+            if "@" not in key:  # an option in a package of its own is only there if it is added
+                key = key.lstrip("+")
+            value = value.replace("\n", "\\n").replace("\r", "\\r") if equals else "deleted"
+            cells[f"override.{key}" if key in FIXED_COLUMNS or key in self.metrics else key] = value
+        return cells
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows; when this returns they are on the disk.
+
+        A job that has its row with the same overrides keeps it: a worker that outlived a killed sweep may end the job
+        that the resumed sweep runs again.
+
+        Raises:
+            OSError: if the file cannot be written; the table is then as it was before.
+        """
+        from filelock import FileLock  # only here: 20 ms that a single run need not pay
+
+        lines = [self._line(row) for row in rows]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            text = self._load()
+            header = next(csv.reader([text.partition("\n")[0]]), [])
+            lines = [line for line in lines if self._identity(line) not in self._known]
+            if any(column not in header for line in lines for column in line):
+                columns = dict.fromkeys([*FIXED_COLUMNS, *header, *(column for line in lines for column in line)])
+                header = [*(column for column in columns if column not in self.metrics), *self.metrics]
+                text = _to_csv(header, [dict(zip(header, header, strict=True)), *_parse(text)])
+            text += _to_csv(header, lines)
+            write_whole(self.path, text)
+            self._known.update(map(self._identity, lines))
+            self._text, self._stamp = text, self._stamp_now()
+
+    def read(self) -> list[dict[str, str]]:
+        """The rows, each as text by column; empty if there is no table yet. A half-written last line is left out."""
+        return _parse(self._load())
+
+    def _load(self) -> str:
+        stamp = self._stamp_now()
+        if stamp != self._stamp or not stamp:
+            text = self.path.read_bytes().decode(errors="replace") if stamp else ""
+            self._text, self._stamp = text[: text.rfind("\n") + 1], stamp
+            self._known = set(map(self._identity, _parse(self._text)))
+        return self._text
+
+    def _stamp_now(self) -> tuple[int, ...]:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return ()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def _identity(self, line: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+        results = {"status", "error", *self.metrics}
+        return frozenset((key, cell) for key, cell in line.items() if cell and key not in results)
+
+    def _line(self, row: Row) -> dict[str, str]:
+        line = {"job": str(row.job), "status": row.status, "error": " ".join(row.error.split())[:_ERROR_LENGTH]}
+        line |= self.cells(row.overrides)
+        return line | {name: _to_text(row.metrics.get(name)) for name in self.metrics}
+
+
+def _parse(text: str) -> list[dict[str, str]]:
+    header, *lines = list(csv.reader(io.StringIO(text))) or [[]]
+    return [dict(zip(header, cells, strict=True)) for cells in lines if len(cells) == len(header)]
+
+
+def _to_csv(columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([line.get(column, "") for column in columns] for line in lines)
+    return text.getvalue()
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that it appears whole or not at all, and durably."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # elsewhere a directory cannot be opened
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _to_text(value: Any) -> str:
+    if value is None:
+        return ""
+    if hasattr(value, "item"):  # a NumPy number
+        value = value.item()
+    if isinstance(value, (str, float)):
+        return str(value).replace("\n", " ")
+    return json.dumps(value, default=str)

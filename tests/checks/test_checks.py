@@ -1,0 +1,467 @@
+"""The checks: silent about what is right, exact about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import lossreg
+from lossreg import checks
+from lossreg.__main__ import main
+from tests.checks import faults
+from tests.conftest import ROOT, install
+
+pytest_plugins = ["pytester"]
+
+
+def classes_of_keras(module: Any, base: type) -> list[type]:
+    """Return every public class of a module of Keras, once, without its base class."""
+    found = {value for value in vars(module).values() if isinstance(value, type) and issubclass(value, base)}
+    return sorted(found - {base}, key=lambda value: value.__name__)
+
+
+KERAS_LOSSES = classes_of_keras(keras.losses, keras.losses.Loss)
+KERAS_REGULARIZERS = classes_of_keras(keras.regularizers, keras.regularizers.Regularizer)
+
+
+def verdicts(target: Any, kind: str = "loss", **options: Any) -> dict[str, checks.Result]:
+    return {result.check: result for result in checks.check(target, kind=kind, **options)}
+
+
+def failed(target: Any, kind: str = "loss", **options: Any) -> dict[str, str]:
+    results = verdicts(target, kind, **options)
+    return {name: str(result) for name, result in results.items() if result.verdict is checks.Verdict.FAIL}
+
+
+@pytest.mark.parametrize("target", KERAS_LOSSES, ids=lambda target: target.__name__)
+def test_no_false_alarm_on_a_loss_of_keras(target):
+    assert failed(target, "loss") == {}
+
+
+@pytest.mark.parametrize("target", KERAS_REGULARIZERS, ids=lambda target: target.__name__)
+def test_no_false_alarm_on_a_regularizer_of_keras(target):
+    assert failed(target, "regularizer") == {}
+
+
+PLANTED = [("loss", name) for name in faults.LOSSES] + [("regularizer", name) for name in faults.REGULARIZERS]
+
+
+@pytest.mark.parametrize(("kind", "name"), PLANTED, ids=[name for _, name in PLANTED])
+def test_a_planted_fault_is_found_by_exactly_its_check(kind, name):
+    target, expected = {"loss": faults.LOSSES, "regularizer": faults.REGULARIZERS}[kind][name]
+    results = verdicts(target, kind)
+    found = {check for check, result in results.items() if result.verdict is checks.Verdict.FAIL}
+    assert found == expected, [str(results[check]) for check in found ^ expected]
+    assert all(results[check].seen and results[check].advice for check in found)
+
+
+@pytest.mark.parametrize("kind", ["loss", "regularizer"])
+def test_every_check_has_a_planted_fault(kind):
+    planted = {"loss": faults.LOSSES, "regularizer": faults.REGULARIZERS}[kind]
+    # A model that does not load needs an installed package: see the test of a package below.
+    assert set().union(*(checks for _, checks in planted.values())) == set(checks.CHECKS[kind]) - {"saved_model"}
+
+
+# What is right is left alone.
+
+
+def elementwise(y_true, y_pred, scale=1.0):
+    return scale * abs(y_true - y_pred)
+
+
+def focal(y_true, y_pred, gamma: float = 2.0, alpha: float = 0.25):
+    p = ops.clip(y_pred, 1e-7, 1 - 1e-7)
+    right = -alpha * y_true * (1 - p) ** gamma * ops.log(p)
+    return ops.mean(right - (1 - alpha) * (1 - y_true) * p**gamma * ops.log(1 - p), axis=-1)
+
+
+def pinball(tau=0.7):
+    def value(y_true, y_pred):
+        error = y_true - y_pred
+        return ops.mean(ops.maximum(tau * error, (tau - 1) * error), axis=-1)
+
+    return value
+
+
+def logistic_margin(y_true, y_pred):
+    return ops.mean(ops.softplus(-y_true * y_pred), axis=-1)
+
+
+def softmax_crossentropy(y_true, y_pred):
+    return -ops.sum(y_true * ops.log_softmax(y_pred), axis=-1)
+
+
+def sparse_softmax_crossentropy(y_true, y_pred):
+    labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+    return -ops.sum(ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype) * ops.log_softmax(y_pred), axis=-1)
+
+
+def sigmoid_crossentropy(y_true, y_pred):
+    return ops.mean(ops.softplus(y_pred) - y_true * y_pred, axis=-1)
+
+
+def tukey(y_true, y_pred, c=4.685):
+    inside = 1 - (1 - ops.square(ops.clip((y_true - y_pred) / c, -1, 1))) ** 3
+    return ops.mean(inside * c**2 / 6, axis=-1)
+
+
+def dice_per_sample(y_true, y_pred):
+    overlap = ops.sum(y_true * y_pred, axis=-1)
+    return 1 - (2 * overlap + 1e-6) / (ops.sum(y_true, axis=-1) + ops.sum(y_pred, axis=-1) + 1e-6)
+
+
+def thresholds(y_true, y_pred):
+    labels = ops.reshape(y_true, (-1, 1))
+    above = ops.cast(labels > ops.arange(y_pred.shape[-1], dtype=y_pred.dtype), y_pred.dtype)
+    return ops.sum(ops.softplus(y_pred) - above * y_pred, axis=-1)
+
+
+def declared_scalar(y_true, y_pred):
+    """Mean absolute error.
+
+    Returns:
+        A scalar, the mean over the batch.
+    """
+    return ops.mean(ops.abs(y_true - y_pred))
+
+
+class CallableClass:
+    def __init__(self, power: float = 2.0):
+        self.power = power
+
+    def __call__(self, y_true, y_pred):
+        return ops.mean(ops.power(ops.abs(y_true - y_pred) + 1e-6, self.power), axis=-1)
+
+
+GOOD: list[Any] = [elementwise, focal, pinball, logistic_margin, softmax_crossentropy, sparse_softmax_crossentropy]
+GOOD += [sigmoid_crossentropy, tukey, dice_per_sample, thresholds, declared_scalar, CallableClass]
+
+
+@pytest.mark.parametrize("target", GOOD, ids=lambda target: target.__name__)
+def test_no_false_alarm_on_a_sound_loss(target):
+    assert failed(target) == {}
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (elementwise, "real targets"),
+        (focal, "probabilities for targets 0 and 1"),
+        (logistic_margin, "margins"),
+        (softmax_crossentropy, "logits of classes for one-hot"),
+        (sparse_softmax_crossentropy, "logits of classes for integer labels"),
+        (sigmoid_crossentropy, "logits for targets 0 and 1"),
+        (thresholds, "one logit per threshold"),
+        (keras.losses.Circle, "embeddings"),
+        (keras.losses.CTC, "label sequences"),
+        (keras.losses.CosineSimilarity, "unit vectors"),
+        (keras.losses.Poisson, "positive"),
+        (keras.losses.KLDivergence, "probabilities of classes for one-hot"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_the_data_that_a_loss_takes_is_found_by_trying(target, words):
+    others = dict.fromkeys(set(checks.CHECKS["loss"]) - {"data"}, "only the data is looked for")
+    assert words in verdicts(target, skip=others)["data"].seen
+
+
+class Power(keras.regularizers.Regularizer):
+    """A class without get_config, which Keras calls optional."""
+
+    def __init__(self, strength: float = 0.01):
+        self.strength = strength
+
+    def __call__(self, weights):
+        return self.strength * ops.sum(ops.abs(weights) ** 3)
+
+
+def towards_one(weights, r=0.1):
+    """Pull every weight to one; zero weights cost r each."""
+    return r * ops.sum(ops.square(weights - 1))
+
+
+def of_matrices(weights, r=0.1):
+    if len(weights.shape) != 2:
+        raise ValueError(f"weights must be a matrix, not of rank {len(weights.shape)}")
+    return r * ops.sum(ops.square(ops.matmul(ops.transpose(weights), weights)))
+
+
+@pytest.mark.parametrize("target", [Power, towards_one, of_matrices], ids=lambda target: target.__name__)
+def test_no_false_alarm_on_a_sound_regularizer(target):
+    assert failed(target, "regularizer") == {}
+
+
+# Skips say why.
+
+
+def test_a_python_branch_on_a_parameter_is_a_skip_and_no_fault():
+    def branching(y_true, y_pred, gamma=2.0):
+        return faults.squared(y_true, y_pred) * (gamma if gamma > 0 else 0.0)
+
+    result = verdicts(branching)["tensor_parameters"]
+    assert result.verdict is checks.Verdict.SKIP
+    assert "one model at a time" in result.seen
+
+
+def test_a_declared_scalar_skips_sample_weights_and_says_why():
+    results = verdicts(declared_scalar)
+    assert "declared" in results["per_sample"].seen
+    assert results["sample_weights"].verdict is checks.Verdict.SKIP
+    assert "one scalar for the batch" in results["sample_weights"].seen
+
+
+def test_a_scalar_may_be_declared_by_an_attribute():
+    def declared(y_true, y_pred):
+        return ops.mean(ops.abs(y_true - y_pred))
+
+    assert "per_sample" in failed(declared)
+    vars(declared)["lossreg_per_sample"] = False
+    assert failed(declared) == {}
+
+
+def test_a_plugin_may_name_its_data():
+    def negative_log_likelihood(y_true, y_pred):
+        mean, log_scale = y_pred[..., :1], y_pred[..., 1:]
+        return ops.mean(log_scale + 0.5 * ops.square(y_true - mean) * ops.exp(-2 * log_scale), axis=-1)
+
+    def draw(generator, n):
+        return generator.normal(size=(n, 1)), generator.normal(size=(n, 2))
+
+    vars(negative_log_likelihood)["lossreg_domain"] = draw
+    results = verdicts(negative_log_likelihood)
+    assert [str(result) for result in results.values() if result.verdict is checks.Verdict.FAIL] == []
+    assert "the plugin's own data (named by the plugin" in results["data"].seen
+    assert "ideal prediction is not known" in results["minimum"].seen
+
+
+def test_an_unknown_kind_of_data_is_reported_once():
+    def lost(y_true, y_pred):
+        return faults.squared(y_true, y_pred)
+
+    vars(lost)["lossreg_domain"] = "categroical"
+    results = verdicts(lost)
+    assert "categroical" in results["data"].seen
+    assert {result.verdict for name, result in results.items() if name != "data"} == {checks.Verdict.SKIP}
+
+
+def test_a_subclass_of_a_keras_class_is_not_excused():
+    class Own(keras.losses.Huber):
+        pass
+
+    assert set(failed(Own)) == {"config"}
+    assert "known of Keras itself" in verdicts(keras.losses.Huber)["config"].seen
+
+
+def test_random_generators_are_left_as_they_were():
+    np.random.seed(5)  # noqa: NPY002
+    checks.check("mse")
+    np.testing.assert_array_equal(np.random.random(3), np.random.RandomState(5).random_sample(3))  # noqa: NPY002
+
+
+# pytest.
+
+
+def test_three_lines_give_one_test_per_check(pytester):
+    pytester.makepyfile(
+        """
+        from lossreg import checks
+        @checks.parametrize("mix", r=0.8, skip={"minimum": "told so", "saved_model": "slow"})
+        def test_mix(check):
+            check()
+        """
+    )
+    result = pytester.runpytest_inprocess("-v", "-rs", "-p", "no:cacheprovider")
+    names = checks.CHECKS["loss"]
+    result.assert_outcomes(passed=len(names) - 2, skipped=2)
+    result.stdout.fnmatch_lines(["*test_mix?mix(r=0.8)-per_sample? PASSED*", "*told so*"])
+
+
+def test_a_fault_fails_the_test_with_what_was_seen_and_what_to_do(pytester):
+    pytester.makepyfile(
+        """
+        from keras import ops
+        from lossreg import checks
+        def flipped(y_true, y_pred):
+            return -ops.mean(ops.square(y_true - y_pred), axis=-1)
+        @checks.parametrize(flipped, "l2custom")
+        def test_both(check):
+            check()
+        """
+    )
+    result = pytester.runpytest_inprocess("-k", "flipped-minimum or l2custom-zero", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*loss flipped: minimum: fail: *flipped sign*"])
+
+
+def test_a_check_that_does_not_exist_cannot_be_skipped():
+    with pytest.raises(lossreg.ParameterError, match="Did you mean 'gradient'"):
+        checks.parametrize("mix", skip={"gradeint": "typo"})
+
+
+def test_collecting_imports_neither_tensorflow_nor_keras():
+    code = "import sys; from lossreg import checks; checks.parametrize('mix', 'l2custom', r=0.8)"
+    code += "; sys.exit(bool({'tensorflow', 'keras', 'lossreg_plugins.losses'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+# The command line.
+
+
+def test_check_prints_a_table_and_returns_0(capsys):
+    assert main(["check", "mix", "r=0.8"]) == 0
+    out = capsys.readouterr().out
+    assert "loss mix(r=0.8)" in out
+    assert all(re.search(rf"^ *{name} +(pass|skip) ", out, re.MULTILINE) for name in checks.CHECKS["loss"])
+
+
+def test_check_returns_1_on_a_fault_and_says_what_to_do(capsys):
+    lossreg.losses.register("faulty")(faults.flipped_squared)
+    try:
+        assert main(["check", "faulty", "--json"]) == 1
+    finally:
+        lossreg.losses.unregister("faulty")
+    results = {result["check"]: result for result in json.loads(capsys.readouterr().out)}
+    assert results["minimum"]["verdict"] == "fail"
+    assert "sign" in results["minimum"]["advice"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "mxi"], "Did you mean 'mix'?"),
+        (["check", "mix", "rr=1"], "Did you mean 'r'?"),
+        (["check", "mix", "r=big"], "takes float for 'r'"),
+        (["check", "mix", "0.8"], "Write it as <name>=<value>"),
+        (["check"], "check --all"),
+        (["check", "mix", "--domain", "reel"], "Choose one of: real"),
+        (["check", "mix", "--kind", "regularizer"], "There is no regularizer 'mix'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_usage_error_returns_2_and_one_short_message(arguments, message, capsys):
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert not captured.out
+
+
+def test_a_name_of_both_kinds_needs_the_kind(capsys):
+    lossreg.regularizers.register("mse")(Power)
+    try:
+        assert main(["check", "mse"]) == 2
+        assert "a loss and a regularizer" in capsys.readouterr().err
+        assert main(["check", "mse", "--kind", "regularizer"]) == 0
+    finally:
+        lossreg.regularizers.unregister("mse")
+
+
+def test_a_required_parameter_is_asked_for_by_name_and_tried_by_all(capsys, monkeypatch):
+    def weighted(y_true, y_pred, factor):
+        return factor * faults.squared(y_true, y_pred)
+
+    lossreg.losses.register("weighted_error")(weighted)
+    monkeypatch.setattr(lossreg.losses, "names", lambda: ["weighted_error"])
+    try:
+        assert main(["check", "weighted_error"]) == 2
+        assert "needs a value for 'factor'" in capsys.readouterr().err
+        results = list(checks.check_all(kind="loss"))
+    finally:
+        lossreg.losses.unregister("weighted_error")
+    assert {result.plugin for result in results} == {"weighted_error(factor=0.5)"}
+
+
+def test_check_all_prints_the_counts_of_each_and_every_fault_in_full(capsys, monkeypatch):
+    lossreg.losses.register("faulty")(faults.flipped_squared)
+    monkeypatch.setattr(lossreg.losses, "names", lambda: ["faulty", "mix"])
+    monkeypatch.setattr(lossreg.regularizers, "names", lambda: ["l2custom"])
+    try:
+        assert main(["check", "--all"]) == 1
+    finally:
+        lossreg.losses.unregister("faulty")
+    out = capsys.readouterr().out
+    assert re.search(rf"loss +mix +{len(checks.CHECKS['loss'])} +0 +0", out)
+    assert re.search(rf"regularizer +l2custom +{len(checks.CHECKS['regularizer'])} +0 +0", out)
+    assert re.search(r"minimum +fail .*flipped sign", out)
+
+
+FIRST_PARTY = [
+    (kind, plugin.name)
+    for kind, registry_ in (("loss", lossreg.losses), ("regularizer", lossreg.regularizers))
+    for plugin in registry_.plugins()
+    if plugin.target.startswith("lossreg_plugins.")
+    and not any(p.required for p in registry_.describe(plugin.name).parameters)
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), FIRST_PARTY, ids=[f"{kind}-{name}" for kind, name in FIRST_PARTY])
+def test_every_first_party_name_passes(kind, name):
+    assert failed(name, kind) == {}
+
+
+# Models that load.
+
+
+SCRIPT = """
+import json
+from lossreg import checks
+
+with open("runs", "a") as file:
+    file.write("run\\n")
+checked = {
+    "absolute": checks.check("absolute", kind="loss", scale=3.0),
+    "cubic": checks.check("cubic"),
+    "another_elsewhere": checks.check("another_elsewhere"),
+}
+print(json.dumps({name: {r.check: r.verdict for r in results} for name, results in checked.items()}))
+"""
+
+
+def test_saved_models_of_an_installed_package_are_loaded_in_a_fresh_process(tmp_path):
+    site = install(tmp_path / "site", ROOT / "tests" / "packages" / "elsewhere")
+    # A script without `if __name__ == "__main__"`, in a session of its own.
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    found = json.loads(process.communicate()[0])
+    assert found["absolute"]["saved_model"] == found["cubic"]["saved_model"] == "pass"
+    faulty = {
+        name: [check for check, verdict in verdicts.items() if verdict == "fail"] for name, verdicts in found.items()
+    }
+    assert faulty == {"absolute": [], "cubic": [], "another_elsewhere": ["saved_model"]}
+    assert (tmp_path / "runs").read_text() == "run\n"
+    with pytest.raises(ProcessLookupError):  # nothing is left of the session
+        os.killpg(process.pid, 0)
+
+
+# The page about it.
+
+
+def test_the_page_states_what_is_checked_and_the_counts():
+    page = (ROOT / "docs" / "checks.md").read_text()
+    for kind, held in checks.CHECKS.items():
+        section = page.split(f"## A {kind}")[1].split("\n## ")[0]
+        assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(held)
+    assert re.findall(r"^\| `(\w+)` \|", page.split("## Which data")[1].split("\n## ")[0], re.MULTILINE) == list(
+        checks.DOMAINS
+    )
+    assert f"| classes of `keras.losses` | {len(KERAS_LOSSES)} | 0 |" in page
+    assert f"| classes of `keras.regularizers` | {len(KERAS_REGULARIZERS)} | 0 |" in page
+    assert f"| faulty losses, planted | {len(faults.LOSSES)} | {len(faults.LOSSES)} |" in page
+    assert f"| faulty regularizers, planted | {len(faults.REGULARIZERS)} | {len(faults.REGULARIZERS)} |" in page

@@ -1,0 +1,221 @@
+"""A sweep that cannot be lost: killed, interrupted, resumed. No TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.sweeps.test_launch import Multirun, multirun  # noqa: F401 - a fixture
+from tests.sweeps.test_results import APP, ENVIRONMENT, Sweep, rows
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """Start a multirun of the small app, as a person would."""
+
+    def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, str(APP), "--multirun", *arguments],
+            cwd=tmp_path,
+            env={**ENVIRONMENT, "COLUMNS": "200", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def sweep(start: Start) -> Sweep:
+    """Run a multirun to its end."""
+
+    def sweep(*arguments: str) -> subprocess.CompletedProcess[str]:
+        started = start(*arguments)
+        output, _ = started.communicate(timeout=120)
+        return subprocess.CompletedProcess([], started.returncode, output)
+
+    return sweep
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    return [
+        {key: cell for key, cell in row.items() if key not in ("sleep", "log")} for row in rows(folder / "results.csv")
+    ]
+
+
+def wait_for_rows(folder: Path, count: int) -> None:
+    for _ in range(600):
+        if (folder / "results.csv").exists() and len(rows(folder / "results.csv")) >= count:
+            return
+        time.sleep(0.05)
+    pytest.fail("no rows appeared")
+
+
+@pytest.mark.parametrize(("launcher", "kills"), [("vectorized", 10), ("basic", 1), ("joblib", 1)])
+def test_a_killed_sweep_ends_with_the_table_of_an_undisturbed_one(
+    start: Start, sweep: Sweep, tmp_path: Path, launcher: str, kills: int
+) -> None:
+    generator = random.Random(0)
+    seeds = 60 if launcher == "vectorized" else 4
+    arguments = [f"hydra/launcher={launcher}", "loss=bce,mix", f"seed=range(0,{seeds})", "fail=1", "diverge=3"]
+    if launcher == "vectorized":
+        arguments.append("hydra.launcher.chunk_size=5")
+    assert sweep(*arguments, "hydra.sweep.dir=undisturbed").returncode == 1
+    disturbed = [*arguments, "hydra.sweep.dir=disturbed", "sleep=0.1", f"log={tmp_path}/log"]
+    for kill in range(kills):
+        started = start(*disturbed)
+        if kill == 0:
+            wait_for_rows(tmp_path / "disturbed", 1)
+        else:
+            time.sleep(generator.uniform(0.3, 1.6))
+        os.killpg(started.pid, signal.SIGKILL)
+        started.communicate()
+    ended = sweep(*disturbed)
+    assert ended.returncode == 1
+    assert "jobs are done" in ended.stdout
+    assert table(tmp_path / "disturbed") == table(tmp_path / "undisturbed")
+    assert len(table(tmp_path / "disturbed")) == 2 * seeds
+
+
+@pytest.mark.parametrize("launcher", ["vectorized", "basic", "joblib"])
+def test_ctrl_c_says_how_to_go_on(start: Start, tmp_path: Path, launcher: str) -> None:
+    folder = tmp_path / "my sweep, r=1"
+    options = ["hydra.launcher.chunk_size=3"] if launcher == "vectorized" else []
+    started = start(
+        *(f"hydra/launcher={launcher}", "seed=range(0,8)", "sleep=0.3", f"hydra.sweep.dir='{folder}'", *options),
+        SLOW_TO_END="1",
+    )
+    wait_for_rows(folder, 3)
+    os.killpg(started.pid, signal.SIGINT)  # as the terminal does it: to all processes
+    output, _ = started.communicate(timeout=60)
+    assert started.returncode == 130
+    ended = rows(folder / "results.csv")
+    assert 3 <= len(ended) < 8
+    assert f"{len(ended)} jobs, {len(ended)} completed" in output
+    command = output.split("To go on:\n")[1].splitlines()[0].strip()
+    assert command.startswith("python ")
+    going_on = subprocess.run(
+        command.replace("python ", f"{shlex.quote(sys.executable)} ", 1),
+        shell=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert going_on.returncode == 0, going_on.stderr
+    assert [row["seed"] for row in rows(folder / "results.csv")] == [str(seed) for seed in range(8)]
+
+
+def test_ctrl_c_ends_compiled_code_too(start: Start, tmp_path: Path) -> None:
+    """While a compiled program runs, Python handles no signal: without help this would take minutes."""
+    folder = tmp_path / "sweep"
+    started = start(
+        *("hydra/launcher=vectorized", "hydra.launcher.chunk_size=1", "seed=range(0,3)", "note='compiled code'"),
+        f"hydra.sweep.dir={folder}",
+    )
+    wait_for_rows(folder, 1)
+    time.sleep(0.5)  # the second is running by then
+    started.send_signal(signal.SIGINT)
+    output, _ = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert [row["seed"] for row in rows(folder / "results.csv")] == ["0"]
+    assert "1 job, 1 completed" in output
+    assert "Interrupted. To go on:\n  python " in output
+
+
+def test_another_config_is_refused(sweep: Sweep, tmp_path: Path) -> None:
+    arguments = ["hydra/launcher=vectorized", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert sweep(*arguments, "seed=0,1").returncode == 0
+    before = (tmp_path / "sweep" / "results.csv").read_bytes()
+    refused = sweep(*arguments, "seed=0,1,2", "fail=7", "+new=x")
+    assert refused.returncode == 1
+    assert refused.stdout == (
+        f"{tmp_path}/sweep holds another sweep, which this command cannot go on with:\n"
+        "  overrides: seed=0,1 then, seed=0,1,2 fail=7 +new=x now\n"
+        "  fail: -1 then, 7 now\n"
+        "  new: nothing then, x now\n"
+        "Run it as it was, or choose another hydra.sweep.dir.\n"
+    )
+    assert (tmp_path / "sweep" / "results.csv").read_bytes() == before
+
+
+def test_another_option_of_a_swept_group_is_refused(sweep: Sweep, tmp_path: Path) -> None:
+    """The multirun's own config has only one option of each group."""
+    arguments = ["loss=bce,strange", f"hydra.sweep.dir={tmp_path}/sweep", f"--config-dir={tmp_path}/more"]
+    (tmp_path / "more" / "loss").mkdir(parents=True)
+    (tmp_path / "more" / "loss" / "strange.yaml").write_text("name: strange\nr: 0.5\n")
+    assert sweep(*arguments).returncode == 0
+    assert sweep(*arguments).returncode == 0
+    (tmp_path / "more" / "loss" / "strange.yaml").write_text("name: strange\nr: 0.25\n")
+    refused = sweep(*arguments)
+    assert refused.returncode == 1
+    assert "\n  options.loss/strange.r: 0.5 then, 0.25 now\n" in refused.stdout
+
+
+def test_a_table_without_its_sweep_is_refused(sweep: Sweep, tmp_path: Path) -> None:
+    assert sweep("seed=0,1", f"hydra.sweep.dir={tmp_path}/sweep").returncode == 0
+    (tmp_path / "sweep" / "sweep.yaml").unlink()
+    refused = sweep("seed=0,1", f"hydra.sweep.dir={tmp_path}/sweep")
+    assert refused.returncode == 1
+    assert "holds results.csv, but no sweep.yaml" in refused.stdout
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_failed_job_stays_failed_until_its_row_is_deleted(multirun: Multirun, tmp_path: Path) -> None:  # noqa: F811
+    arguments = ["seed=0,1,2", "fail=1", f"log={tmp_path}/log"]
+    path = tmp_path / "sweep" / "results.csv"
+    for launcher in ("basic", "vectorized", "basic"):
+        with pytest.raises(Exception, match=r"seed 1 is\s+unlucky"):
+            multirun(*arguments, f"hydra/launcher={launcher}")
+        assert len((tmp_path / "log").read_text().splitlines()) == 3
+        assert [row["status"] for row in rows(path)] == ["completed", "failed", "completed"]
+    path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "unlucky" not in line))
+    with pytest.raises(ValueError, match="unlucky"):
+        multirun(*arguments)
+    assert (tmp_path / "log").read_text().splitlines()[3].startswith("batch-of-1 bce 1 ")
+    assert [row["status"] for row in rows(path)] == ["completed", "failed", "completed"]
+
+
+@pytest.mark.filterwarnings("ignore")  # Optuna 2.10 has some
+def test_a_sweeper_that_learns_goes_on_where_it_was(multirun: Multirun, tmp_path: Path) -> None:  # noqa: F811
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    arguments = [
+        *("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=6", "loss.r=interval(0,1)"),
+        *("hydra.sweeper.sampler.seed=1", "hydra.sweeper.sampler.n_startup_trials=2", "loss=mix"),
+    ]
+
+    def optimize() -> None:
+        with pytest.raises(TypeError):  # Optuna's sweeper returns nothing, which the fixture does not expect
+            multirun(*arguments, f"log={tmp_path}/log")
+
+    optimize()
+    undisturbed = table(tmp_path / "sweep")
+    assert len({row["loss.r"] for row in undisturbed}) == 6
+    path = tmp_path / "sweep" / "results.csv"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
+    optimize()
+    assert table(tmp_path / "sweep") == undisturbed
+    assert len((tmp_path / "log").read_text().splitlines()) == 6 + 3
+
+
+def test_the_manifest_says_what_the_sweep_is(sweep: Sweep, tmp_path: Path) -> None:
+    assert sweep("seed=0,1", "reg=l2", f"hydra.sweep.dir={tmp_path}/sweep").returncode == 0
+    manifest = yaml.safe_load((tmp_path / "sweep" / "sweep.yaml").read_text())
+    assert manifest["overrides"] == ["seed=0,1", "reg=l2"]
+    assert manifest["config"]["reg"] == {"name": "l2", "r": 0.0001}
+    assert "hydra" not in manifest["config"]
