@@ -218,14 +218,18 @@ MISTAKES = [
     ),
     ("loss=mix +schedule@loss.r=warmup", "loss.r.end_learning_rate: schedule 'polynomial_decay'", "needs a value"),
     ("loss=mix +schedule@loss.r=cosine loss.r.alfa=1", "loss.r.alfa: there is no such config key.", "'alpha'?"),
-    ("loss=mix +schedule@loss.r=cosine loss.r.alpha=x", "loss.r.alpha: schedule 'cosine_decay'", "float for 'alpha'"),
+    (
+        "loss=mix +schedule@loss.r=cosine loss.r.initial_learning_rate=1 loss.r.alpha=x",
+        "loss.r.alpha: schedule 'cosine_decay'",
+        "float for 'alpha'",
+    ),
     (
         "+schedule@optimizer.learning_rate=warmup_cosine",
         "optimizer.learning_rate.warmup_target: schedule 'cosine_decay' (lossreg 0.1.0) needs a value",
         "",
     ),
     ("+learned@optimizer.learning_rate=bounded", "optimizer.learning_rate.name: There is no schedule 'bounded'.", ""),
-    ("loss=huber +schedule@loss.delta=linear loss.delta.name=bce", "There is no schedule or variable 'bce'.", ""),
+    ("loss=huber +schedule@loss.delta=linear loss.delta.name=bce", "There is no schedule or learned number 'bce'.", ""),
     (
         "loss=mix +schedule@loss.r=linear loss.r.initial_learning_rate=1 batch_size=0",
         "batch_size: 0 is not accepted; it must be at least 1",

@@ -169,10 +169,10 @@ def test_configs_of_two_groups_are_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("own_branching", r"loss 'own_branching' .*'loss.r': OperatorNotAllowedInGraphError: .*: if r > 0\.5:\)"),
-        ("own_converting", r"loss 'own_converting' .*'loss.r': TypeError: .*: r = float\(r\)\)"),
-        ("own_converting_loss", r"loss 'own_converting_loss' .*'loss.r': .*: return np\.float32\(self\.r\)"),
-        ("own_looking", "loss 'own_looking' .*with a tensor for 'loss.r': its value does not depend"),
+        ("own_branching", r"loss 'own_branching' .*loss.r: OperatorNotAllowedInGraphError: .*: if r > 0\.5:\)"),
+        ("own_converting", r"loss 'own_converting' .*loss.r: TypeError: .*: r = float\(r\)\)"),
+        ("own_converting_loss", r"loss 'own_converting_loss' .*loss.r: .*: return np\.float32\(self\.r\)"),
+        ("own_looking", "loss 'own_looking' .*with a tensor for loss.r: its value does not depend"),
         ("own_random", "loss 'own_random' .*: (it has side effects|TypeError: it makes a variable when it is called)"),
         ("own_uncompilable", "loss 'own_uncompilable' .*compiling it raised InvalidArgumentError: .*AsString"),
     ],
@@ -183,7 +183,7 @@ def test_a_plugin_that_cannot_be_vectorized_is_named_with_the_reason(name: str, 
 
 
 def test_the_line_is_that_of_the_plugin_inside_another() -> None:
-    with pytest.raises(CannotVectorizeError, match=r"loss 'weighted' .*'loss\.terms\.a\.r'.*: if r > 0\.5:\)"):
+    with pytest.raises(CannotVectorizeError, match=r"loss 'weighted' .*loss\.terms\.a\.r.*: if r > 0\.5:\)"):
         train_many([study(loss=weighted({"name": "own_branching", "r": 0.25}, 0.5))])
 
 

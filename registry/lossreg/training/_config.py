@@ -90,7 +90,10 @@ def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
     Raises:
         ConfigError: names the key, the value, and what is accepted.
     """
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
+    merged = OmegaConf.merge(OmegaConf.structured(Config), cfg)
+    if OmegaConf.is_config(rate := OmegaConf.select(merged, LEARNING_RATE)):
+        lossreg.schedules.parse(rate, key=LEARNING_RATE)
+    config = OmegaConf.to_object(merged)
     assert isinstance(config, Config)
     for key, names in _NAMES.items():
         name = operator.attrgetter(key)(config)
@@ -98,9 +101,7 @@ def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
     for key, (accepts, accepted) in _RANGES.items():
         value = operator.attrgetter(key)(config)
         _require(key, value, accepts(value), accepted)
-    if isinstance(rate := config.optimizer.learning_rate, dict):
-        lossreg.schedules.parse(rate, key=LEARNING_RATE)
-    else:
+    if not isinstance(rate := config.optimizer.learning_rate, dict):
         holds = type(rate) in (int, float) and 0 < rate < math.inf
         _require(LEARNING_RATE, rate, holds, "a positive number, or a schedule")
         config.optimizer.learning_rate = float(rate)

@@ -176,8 +176,8 @@ class _Program:
         starts = {path: lossreg.learned.build(spec).start() for path, spec in self._learned.items()}
         floats = tuple(part.astype(np.float32) for part in data)
         if why := refusal(lambda tensors: self._create(key, tensors, starts, step=0), own, floats, stateless=True):
-            names = " and ".join(f"'{path}'" for path in own) or "its data"
-            raise CannotVectorizeError(f"{self._specs[key].owner}, with a tensor for {names}: {why}")
+            names = f", with a tensor for {' and '.join(own)}" if own else ""
+            raise CannotVectorizeError(f"{self._specs[key].owner}{names}: {why}")
 
     def _create(self, key: str, numbers: Mapping[str, Any], learned: Mapping[str, Any], *, step: Any) -> Any:
         """Create the loss or the regularizer, with tensors in the place of its numbers, and of what is trained."""
