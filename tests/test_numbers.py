@@ -599,7 +599,7 @@ def test_a_constant_of_a_plugin_with_a_state_trains_as_ever(awkward: None, lazy:
     p = np.asarray(model(X))
     found = losses_of_steps(model, 2)
     assert found == pytest.approx([(1 if nested else 2) * mse(Y, p)] * 2, rel=1e-5)
-    assert float(function_of(loss).held["count"]) == 2
+    assert float(vars(function_of(loss))["held"]["count"]) == 2
     model = model_with(lossreg.losses.create("counting", scale=linear(1, 0, 4), lazy=lazy), "sgd")
     with pytest.raises(BrokenPluginError, match=r"'counting'.*(it holds a|it makes a variable)"):
         model.train_on_batch(X, Y)

@@ -159,7 +159,7 @@ def test_ranks_and_weights_are_those_of_plain_keras(
     y, p = (random.normal(size=(n, *shape)).astype("float32") for shape in (y_shape, p_shape))
     lossreg.losses.register("squared", replace=True)(squared)
     for weights in (None, np.arange(n, dtype="float32")):
-        found = []
+        found: list[Any] = []
         for loss in (squared, lossreg.losses.create("squared")):
             model = keras.Sequential([keras.Input(p_shape), keras.layers.Activation("linear")])
             model.compile("sgd", loss, **mode)

@@ -141,10 +141,8 @@ class Bound(Created):
         number = self._own[path]
         name, _, key = path.partition(".")
         parameter = self._described[name]
-        if hasattr(value, "shape") and value.shape == () and hasattr(value, "numpy"):
-            value = value.numpy()
-        if hasattr(value, "item"):
-            value = value.item()
+        if getattr(value, "shape", None) == ():
+            value = keras.ops.convert_to_numpy(value).item()
         given = check_value(parameter, {key: value} if key else value, where=path, owner=self._spec.owner)
         value = given[key] if key else given
         if not is_number(value):
@@ -294,33 +292,20 @@ class Bound(Created):
         return BrokenPluginError(f"'{self.plugin.name}' of package {self.plugin.origin} {what}")
 
 
-class _Numbers(Mapping[str, float]):
-    """A parameter that maps to numbers; they are read and assigned by key."""
+class _Numbers(dict[str, Any]):
+    """The values of a parameter that maps to numbers; they are assigned by key."""
 
     def __init__(self, bound: Bound, name: str, values: Mapping[str, Any]) -> None:
-        self._bound, self._name, self._values = bound, name, values
-
-    def __getitem__(self, key: str) -> Any:
-        value = self._values[key]
-        return value.now() if isinstance(value, Number) else value
+        super().__init__({key: value.now() if isinstance(value, Number) else value for key, value in values.items()})
+        self._bound, self._name = bound, name
 
     def __setitem__(self, key: str, value: float) -> None:
-        path = f"{self._name}.{key}"
+        path, known = f"{self._name}.{key}", ", ".join(self) or "none"
         if path not in self._bound._own:
-            known = ", ".join(self) or "none"
-            raise ParameterError(
-                f"{self._bound._spec.owner} was given no number for '{path}'; in {self._name}: {known}"
-            )
+            owner = self._bound._spec.owner
+            raise ParameterError(f"{owner} was given no number for '{path}'; in {self._name}: {known}")
         self._bound._assign(path, value)
-
-    def __iter__(self) -> Any:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
+        super().__setitem__(key, self._bound._own[path].now())
 
 
 def function_of(created: Bound) -> Callable[..., Any]:

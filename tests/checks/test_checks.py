@@ -1,12 +1,12 @@
-"""The contract: silent about what is right, exact about what is wrong."""
+"""The checks: silent about what is right, exact about what is wrong."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,11 +17,10 @@ from keras import ops
 import lossreg
 from lossreg import checks
 from lossreg.__main__ import main
-from tests import faults
+from tests.checks import faults
+from tests.conftest import ROOT, install
 
 pytest_plugins = ["pytester"]
-
-ROOT = Path(__file__).parent.parent
 
 
 def classes_of_keras(module: Any, base: type) -> list[type]:
@@ -171,8 +170,8 @@ def test_no_false_alarm_on_a_sound_loss(target):
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_the_data_that_a_loss_takes_is_found_by_trying(target, words):
-    with checks._registered(target, "loss") as (kind, name, in_process):
-        assert words in checks.Subject(kind, name, {}, None, in_process).domain.words
+    others = dict.fromkeys(set(checks.CHECKS["loss"]) - {"data"}, "only the data is looked for")
+    assert words in verdicts(target, skip=others)["data"].seen
 
 
 class Power(keras.regularizers.Regularizer):
@@ -399,7 +398,8 @@ FIRST_PARTY = [
     (kind, plugin.name)
     for kind, registry_ in (("loss", lossreg.losses), ("regularizer", lossreg.regularizers))
     for plugin in registry_.plugins()
-    if plugin.target.startswith("plugins.") and not any(p.required for p in registry_.describe(plugin.name).parameters)
+    if plugin.target.startswith("lossreg_plugins.")
+    and not any(p.required for p in registry_.describe(plugin.name).parameters)
 ]
 
 
@@ -411,51 +411,50 @@ def test_every_first_party_name_passes(kind, name):
 # Models that load.
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """Install a package of two losses and a regularizer for the length of a test."""
-    (tmp_path / "strangers.py").write_text(
-        "import os\n"
-        "from keras import ops\n"
-        "HERE = 1 + os.getpid() % 997 / 500\n"
-        "def absolute(scale=2.0):\n"
-        "    return lambda y_true, y_pred: scale * ops.mean(ops.abs(y_true - y_pred), axis=-1)\n"
-        "def another_elsewhere(y_true, y_pred):\n"
-        "    return HERE * ops.mean(ops.abs(y_true - y_pred), axis=-1)\n"
-        "def cubic(weights, r=0.1):\n"
-        "    return r * ops.sum(ops.abs(weights) ** 3)\n"
-    )
-    info = tmp_path / "strangers-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: strangers\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[lossreg.losses]\nabsolute = strangers:absolute\nanother_elsewhere = strangers:another_elsewhere\n"
-        "[lossreg.regularizers]\ncubic = strangers:cubic\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    registries = (lossreg.losses, lossreg.regularizers)
-    for registry_ in registries:
-        registry_.__dict__.pop("_installed", None)
-    checks.fresh.stop()
-    yield
-    for registry_ in registries:
-        registry_.__dict__.pop("_installed", None)
-    checks.fresh.stop()
+SCRIPT = """
+import json
+from lossreg import checks
+
+with open("runs", "a") as file:
+    file.write("run\\n")
+checked = {
+    "absolute": checks.check("absolute", kind="loss", scale=3.0),
+    "cubic": checks.check("cubic"),
+    "another_elsewhere": checks.check("another_elsewhere"),
+}
+print(json.dumps({name: {r.check: r.verdict for r in results} for name, results in checked.items()}))
+"""
 
 
-def test_saved_models_of_an_installed_package_are_loaded_in_a_fresh_process(package):
-    assert failed("absolute", "loss", scale=3.0) == {}
-    assert failed("cubic", "regularizer") == {}
-    result = verdicts("absolute")["saved_model"]
-    assert result.verdict is checks.Verdict.PASS
-    assert set(failed("another_elsewhere")) == {"saved_model"}
+def test_saved_models_of_an_installed_package_are_loaded_in_a_fresh_process(tmp_path):
+    site = install(tmp_path / "site", ROOT / "tests" / "packages" / "elsewhere")
+    # A script without `if __name__ == "__main__"`, in a session of its own.
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+    found = json.loads(process.communicate()[0])
+    assert found["absolute"]["saved_model"] == found["cubic"]["saved_model"] == "pass"
+    faulty = {
+        name: [check for check, verdict in verdicts.items() if verdict == "fail"] for name, verdicts in found.items()
+    }
+    assert faulty == {"absolute": [], "cubic": [], "another_elsewhere": ["saved_model"]}
+    assert (tmp_path / "runs").read_text() == "run\n"
+    with pytest.raises(ProcessLookupError):  # nothing is left of the session
+        os.killpg(process.pid, 0)
 
 
 # The page about it.
 
 
 def test_the_page_states_what_is_checked_and_the_counts():
-    page = (ROOT / "docs" / "contract.md").read_text()
+    page = (ROOT / "docs" / "checks.md").read_text()
     for kind, held in checks.CHECKS.items():
         section = page.split(f"## A {kind}")[1].split("\n## ")[0]
         assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(held)

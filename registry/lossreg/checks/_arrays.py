@@ -1,0 +1,103 @@
+"""Calling a plugin with arrays, differentiating it, and comparing what it returns."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+
+@functools.cache
+def tensorflow() -> Any:
+    """Import TensorFlow at the first use."""
+    return importlib.import_module("tensorflow")
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception as one short line."""
+    text = " ".join(str(error).split()).partition(". ")[0]
+    return f"{type(error).__name__}: {text[:160]}{'…' if len(text) > 160 else ''}"
+
+
+def tensors(inputs: tuple[Array, ...], dtype: str = "float32") -> list[Any]:
+    """Return arrays as tensors of one dtype, as Keras hands them over."""
+    return [tensorflow().convert_to_tensor(np.asarray(x), dtype=dtype) for x in inputs]
+
+
+def to_numpy(tensor: Any) -> Array:
+    """Return a tensor as an array; bfloat16 and integers become floats that NumPy can compare."""
+    array = np.asarray(tensor.numpy() if hasattr(tensor, "numpy") else tensor)
+    return array.astype(np.float32) if array.dtype.kind not in "fcO" or array.dtype.itemsize < 4 else array
+
+
+def call(function: Callable[..., Any], *inputs: Array) -> Array:
+    """Return the value of a plugin as an array."""
+    value = function(*tensors(inputs))
+    if callable(value) and not hasattr(value, "shape"):
+        raise TypeError("it returned a function when it was called with the data")
+    array = to_numpy(value)
+    if array.dtype.kind != "f":
+        raise TypeError(f"it returned {value!r}, not a number")
+    return array
+
+
+def call_each(function: Callable[..., Any], y_true: Array, y_pred: Array) -> list[Array]:
+    """Return the value of each sample in a batch of its own."""
+    return [call(function, y_true[i : i + 1], y_pred[i : i + 1]) for i in range(len(y_true))]
+
+
+def value_and_gradient(function: Callable[..., Any], *inputs: Any) -> tuple[Any, Any]:
+    """Return value, and gradient of its sum by the last input, as tensors; the gradient may be `None`."""
+    tf = tensorflow()
+    with tf.GradientTape() as tape:
+        tape.watch(inputs[-1])
+        value = tf.convert_to_tensor(function(*inputs))
+    if not value.dtype.is_floating:
+        return value, None
+    gradient = tape.gradient(value, inputs[-1])
+    return value, None if gradient is None else tf.convert_to_tensor(gradient)
+
+
+def differentiate(function: Callable[..., Any], *inputs: Array, dtype: str = "float32") -> tuple[Array, Array]:
+    """Return value and gradient as arrays; a missing gradient is an array without elements."""
+    value, gradient = value_and_gradient(function, *tensors(inputs, dtype))
+    return to_numpy(value), np.empty(0) if gradient is None else to_numpy(gradient)
+
+
+def close(a: Array, b: Array, tolerance: float = 1e-4) -> bool:
+    """Whether two arrays agree to a tolerance relative to their largest element; NaN equals NaN."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
+    return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance * scale + 1e-30, equal_nan=True)
+
+
+def same(a: list[Array], b: list[Array]) -> bool:
+    """Whether lists of arrays agree but for rounding."""
+    return all(close(x, y, 1e-5) for x, y in zip(a, b, strict=True))
+
+
+def not_finite(array: Array) -> str:
+    """Return what is wrong with an array: `"NaN"` or `"infinite"`, or an empty string."""
+    if np.isfinite(array).all():
+        return ""
+    return "NaN" if np.isnan(array).any() else "infinite"
+
+
+def touches_random_state(function: Callable[[], Any]) -> bool:
+    """Whether a call draws from, or seeds, Python's or NumPy's global generator; both are left as they were."""
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        random.seed(271828)
+        np.random.seed(271828)  # noqa: NPY002
+        before = random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+        function()
+        return before != (random.getstate(), repr(np.random.get_state()))  # noqa: NPY002
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)  # noqa: NPY002

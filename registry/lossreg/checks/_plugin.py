@@ -1,0 +1,276 @@
+"""The plugin under test: it is called below the registry's wrapper, on data that suits it, with other parameters."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lossreg import KINDS, Parameter, Registry
+from lossreg.checks._arrays import Array, call, close, differentiate, one_line, same, touches_random_state
+from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, drawn_by
+from lossreg.checks._guess import find_domain
+from lossreg.checks._results import CheckFailed
+
+REGISTRIES: dict[str, Registry] = {kind: KINDS[kind] for kind in ("loss", "regularizer")}
+"""The kinds that have checks."""
+Change = dict[str, Any]
+"""Other values of some parameters."""
+
+
+def inner(made: Any) -> Any:
+    """Return the plugin's own function or object, below the registry's wrapper."""
+    from lossreg._bound import function_of  # imports Keras
+
+    return function_of(made)
+
+
+def own(made: Any) -> Callable[..., Any]:
+    """Return the plugin's own callable of what a registry created; a loss of Keras by what computes per sample."""
+    from lossreg._bound import unreduced  # imports Keras
+
+    return unreduced(inner(made))
+
+
+@dataclass
+class PluginUnderTest:
+    """One plugin with its parameters.
+
+    Arguments:
+        kind: `"loss"` or `"regularizer"`.
+        name: its registered name.
+        params: the parameters that were asked for.
+        domain_name: the kind of data to use, where it is known.
+    """
+
+    kind: str
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    domain_name: str | None = None
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
+        return f"{self.name}({shown})" if shown else self.name
+
+    @property
+    def registry(self) -> Registry:
+        """The registry that holds the plugin."""
+        return REGISTRIES[self.kind]
+
+    @functools.cached_property
+    def in_process(self) -> bool:
+        """Whether it was registered in this process only."""
+        return self.registry.find(self.name).registered is not None
+
+    @functools.cached_property
+    def target(self) -> Any:
+        """The function, factory or class itself."""
+        return self.registry.get(self.name)
+
+    @functools.cached_property
+    def docstring(self) -> str:
+        """The docstring, and that of `call` or `__call__`."""
+        call = getattr(self.target, "call", None) if isinstance(self.target, type) else None
+        return f"{inspect.getdoc(self.target) or ''}\n{inspect.getdoc(call) or ''}"
+
+    @functools.cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Its hyperparameters."""
+        return self.registry.describe(self.name).parameters
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The parameters whose value is a real number, with the value."""
+        values = {p.name: self.value_of(p) for p in self.parameters if p.type is not int}
+        return {n: float(v) for n, v in values.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+
+    def value_of(self, parameter: Parameter) -> Any:
+        """Return a parameter's value: as asked for, or its default."""
+        return self.params.get(parameter.name, parameter.default)
+
+    def create(self, **params: Any) -> Any:
+        """Create the registry's Keras object, with some parameters changed."""
+        return self.registry.create(self.name, **{**self.params, **params})
+
+    @functools.cached_property
+    def made(self) -> Any:
+        """The registry's Keras object."""
+        return self.create()
+
+    @functools.cached_property
+    def function(self) -> Callable[..., Any]:
+        """The plugin's own callable, below the registry's wrapper."""
+        return own(self.made)
+
+    def hint(self, name: str) -> Any:
+        """Return an attribute that the plugin's target, or what it made, may carry."""
+        function = inner(self.made)
+        candidates = (self.target, getattr(function, "func", None), function)
+        return next((getattr(owner, name) for owner in candidates if hasattr(owner, name)), None)
+
+    # Data.
+
+    @functools.cached_property
+    def domain(self) -> Domain:
+        """The kind of data that it is made for: named, or found by trying.
+
+        Raises:
+            CheckFailed: if a loss raises on every kind of data, or if the named kind does not exist.
+        """
+        if self.kind == "regularizer":
+            return WEIGHTS
+        named = self.domain_name or self.hint("lossreg_domain")
+        if callable(named):
+            return drawn_by(named)
+        if named is not None and named not in DOMAINS:
+            raise CheckFailed(f"there is no kind of data '{named}'", f"Choose one of: {', '.join(DOMAINS)}.")
+        return find_domain(self.function) if named is None else DOMAINS[named]
+
+    @functools.cached_property
+    def sizes(self) -> tuple[Any, ...]:
+        """The numbers of outputs that the loss takes, or the shapes of weights that the regularizer takes.
+
+        Raises:
+            CheckFailed: if it takes none.
+        """
+        errors = {}
+        for d in self.domain.sizes:
+            try:
+                call(self.function, *self.domain.sample(0, max(5, self.domain.batch), d))
+            except Exception as error:
+                errors[d] = one_line(error)
+        if len(errors) == len(self.domain.sizes):
+            raise CheckFailed(f"{self.domain.words}: it raises {next(iter(errors.values()))}")
+        return tuple(d for d in self.domain.sizes if d not in errors)
+
+    def data(self, seed: int, n: int = 5, d: Any = None) -> Arrays:
+        """Return ordinary data: targets and predictions of at least `n` samples, or weights."""
+        return self.domain.sample(seed, max(n, self.domain.batch), self.sizes[0] if d is None else d)
+
+    @functools.cached_property
+    def probes(self) -> list[Arrays]:
+        """Data in which a parameter may show: ordinary, better and worse, small and large, and at the edges."""
+        d = self.sizes[0]
+        found = [self.data(1, 7, d), self.data(2, 7, self.sizes[-1])]
+        if self.kind == "regularizer":
+            return [*found, *((scale * found[0][0],) for scale in (0.1, 5))]
+        if self.domain.knows_ideal:
+            y_true, ideal, away, *_ = self.domain.contrast(3, max(7, self.domain.batch), d)
+            found += [(y_true, ideal), (y_true, away)]
+        if cases := self.domain.extremes(d):
+            found.append(tuple(np.concatenate(arrays) for arrays in zip(*cases.values(), strict=True)))
+        return found
+
+    @functools.cached_property
+    def broadcasts(self) -> str:
+        """How it shows that every target is compared with every prediction although the ranks agree, or nothing."""
+        if not self.domain.elementwise or 1 not in self.sizes:
+            return ""
+        y_true, y_pred = self.data(1, 5, 1)
+        value = call(self.function, y_true, y_pred)
+        pairs = np.array([[call(self.function, y[None], p[None]).sum() for p in y_pred] for y in y_true])
+        own, together = np.diag(pairs), value.squeeze()
+        right = [own, own.mean(), own.sum()]
+        crossed = [pairs, pairs.T, *(f(pairs, axis=axis) for f in (np.mean, np.sum) for axis in (0, 1, None))]
+        if any(close(together, x) for x in right) or not any(close(together, x) for x in crossed):
+            return ""
+        return f"with shape (5, 1) for both, every target is compared with every prediction, to values {value.shape}"
+
+    @functools.cached_property
+    def depends_on_data(self) -> bool:
+        """Whether the value depends on the predictions, or the weights."""
+        changed = [(*given, 0.37 * last[::-1]) for *given, last in self.probes]
+        pairs = zip(self.probes, changed, strict=True)
+        return any(not close(call(self.function, *a), call(self.function, *b), 1e-6) for a, b in pairs)
+
+    CALLS = 10
+
+    @functools.cached_property
+    def unsteady(self) -> str:
+        """How it shows that the same data do not give the same value again, or nothing."""
+        first, *others = self.probes
+        before = differentiate(self.function, *first)
+        for i in range(self.CALLS):
+            call(self.function, *others[i % len(others)])
+            after = differentiate(self.function, *first)
+            if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True)):
+                a, b = before[0].ravel(), after[0].ravel()
+                what = f"{a[0]:.6g} and then {b[0]:.6g}" if a.size and a.size == b.size and a[0] != b[0] else "differ"
+                return f"the same data called {i + 2} times: {what}"
+        if touches_random_state(lambda: call(self.function, *first)):
+            return "a call changes the state of Python's or NumPy's global random generator"
+        return ""
+
+    # Other parameters.
+
+    def values(self, function: Callable[..., Any]) -> list[Array]:
+        """Return the values of a callable on all probes."""
+        return [call(function, *probe) for probe in self.probes]
+
+    def _fingerprint(self, params: Change) -> list[Array]:
+        """Return values and gradients on all probes with some parameters changed; nothing if they are refused."""
+        try:
+            function = own(self.create(**params))
+            return list(itertools.chain.from_iterable(differentiate(function, *probe) for probe in self.probes))
+        except Exception:
+            return []
+
+    def _variants(self, parameter: Parameter) -> list[Any]:
+        """Return other values for a parameter, by its type and value."""
+        value = self.value_of(parameter)
+        if choices := _choices(parameter.type):
+            return [choice for choice in choices if choice != value and choice is not None]
+        if isinstance(value, bool):
+            return [not value]
+        if parameter.name == "axis":
+            return [-2, 0, 1]
+        if isinstance(value, (int, float)):
+            whole = [value + 1, value - 1, value + 2] if isinstance(value, int) else []
+            numbers = [2 * value, value / 2, value + 1, value + 0.1, value - 0.1, 1 - value, 10 * value, value / 10]
+            return [number for number in dict.fromkeys([*whole, *numbers]) if number != value]
+        return [0.5, 2.0, 0, 1, True] if value is None else []
+
+    @functools.cached_property
+    def effects(self) -> dict[str, Change]:
+        """By parameter, the changed parameters with which it shows; empty if it never does.
+
+        A parameter may need another one to be turned on: `alpha` counts only with `apply_class_balancing`.
+        Parameters that refuse every other value that was tried are left out.
+        """
+        found: dict[str, Change] = {}
+        for parameter in self.parameters:
+            shown, accepted = self._first_that_shows({}, [{parameter.name: v} for v in self._variants(parameter)])
+            if shown:
+                found[parameter.name] = shown
+            # Another axis may be the same axis, counted from the other end; `None` says nothing of its type.
+            elif accepted and parameter.name != "axis" and self.value_of(parameter) is not None:
+                others = [{p.name: v} for p in self.parameters if p is not parameter for v in self._variants(p)[:3]]
+                tried = (self._first_that_shows(other, accepted[:3])[0] for other in others)
+                found[parameter.name] = next(filter(None, tried), {})
+        return found
+
+    def _first_that_shows(self, base: Change, changes: list[Change]) -> tuple[Change, list[Change]]:
+        """Return the first change that shows, with its base, and those before it that are accepted."""
+        accepted: list[Change] = []
+        before = self._fingerprint(base)
+        for change in changes if before else ():
+            after = self._fingerprint({**base, **change})
+            if after and not same(after, before):
+                return {**base, **change}, accepted
+            if after:
+                accepted.append(change)
+        return {}, accepted
+
+
+def _choices(kind: Any) -> list[Any]:
+    """Return what a type allows by `Literal`, also inside of a union."""
+    members = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Literal:
+        return list(members)
+    return [choice for member in members for choice in _choices(member)]

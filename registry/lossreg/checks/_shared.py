@@ -1,0 +1,243 @@
+"""The checks that losses and regularizers share.
+
+A check takes a plugin and returns what it saw; it raises `CheckFailed` if the plugin fails it and `CheckSkipped` if it
+does not apply. The first line of its docstring says what it holds, the rest what is advised to whom fails it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from lossreg.checks import _fresh
+from lossreg.checks._arrays import (
+    call,
+    close,
+    differentiate,
+    not_finite,
+    one_line,
+    same,
+    tensorflow,
+    tensors,
+    to_numpy,
+    value_and_gradient,
+)
+from lossreg.checks._plugin import PluginUnderTest, inner, own
+from lossreg.checks._results import CheckFailed, CheckSkipped
+
+Check = Callable[[PluginUnderTest], str]
+
+
+def by_name(*checks: Check) -> dict[str, Check]:
+    """Return checks by their names, in the order in which they run."""
+    return {check.__name__: check for check in checks}
+
+
+def state(plugin: PluginUnderTest) -> str:
+    """The same data give the same value and gradient, whatever was called in between.
+
+    Keep no counter or running value between calls, draw no random numbers, and set no seed.
+    """
+    if plugin.unsteady:
+        raise CheckFailed(plugin.unsteady)
+    # Also after all that the other checks have called.
+    used, new = (call(function, *plugin.probes[0]) for function in (plugin.function, own(plugin.create())))
+    if not np.array_equal(used, new, equal_nan=True):
+        raise CheckFailed(f"an object that was used gives {used.ravel()[0]:.6g}, a new one {new.ravel()[0]:.6g}")
+    return f"the same value and gradient in {plugin.CALLS} repeated calls, others in between"
+
+
+def finite(plugin: PluginUnderTest) -> str:
+    """No NaN and no infinity, in value or gradient: on ordinary data, at zero, at equality, far out.
+
+    Guard log, sqrt, power, division and exp before they are differentiated: add an epsilon, clip, or use log_softmax,
+    softplus, logaddexp; `where` does not guard a gradient.
+    """
+    cases = [(f"ordinary {plugin.domain.words}", plugin.data(8, 7, d)) for d in plugin.sizes]
+    extremes = [case for d in plugin.sizes for case in plugin.domain.extremes(d).items()]
+    for label, arrays in [*cases, *extremes]:
+        for what, found in zip(("value", "gradient"), differentiate(plugin.function, *arrays), strict=True):
+            if word := not_finite(found):
+                raise CheckFailed(f"the {what} is {word} at {label}")
+    if not extremes:
+        return f"finite on ordinary data; no extremes are known for {plugin.domain.words}"
+    return f"value and gradient are finite in {len(cases) + len(extremes)} cases, the extremes included"
+
+
+def dtypes(plugin: PluginUnderTest) -> str:
+    """float16, bfloat16 and float64 work, and none is hard-coded.
+
+    Cast to the dtype of the predictions instead of a fixed one; keep intermediate results, and epsilons, in its range.
+    """
+    arrays = plugin.data(14)
+    reference, slope = differentiate(plugin.function, *arrays)
+    results = {}
+    for dtype in ("float16", "bfloat16", "float64"):
+        try:
+            value, slope_here = value_and_gradient(plugin.function, *tensors(arrays, dtype))
+        except Exception as error:
+            raise CheckFailed(f"{dtype}: it raises {one_line(error)}") from None
+        results[dtype] = value.dtype.name
+        if not value.dtype.is_floating:
+            continue
+        if not close(to_numpy(value), reference, 0.1):
+            raise CheckFailed(
+                f"{dtype}: the value is {to_numpy(value).ravel()[0]:.4g}, in float32 {reference.ravel()[0]:.4g}"
+            )
+        # float16 cannot hold the usual epsilon of 1e-7; Keras's own losses overflow there too.
+        if dtype != "float16" and slope_here is not None and not not_finite(slope) and not_finite(to_numpy(slope_here)):
+            raise CheckFailed(f"{dtype}: the gradient is not finite on ordinary data")
+    if set(results.values()) == {"float32"}:
+        raise CheckFailed("the value is float32 whatever the dtype of the data, float64 included")
+    kept = ["float32", *(dtype for dtype, result in results.items() if result == dtype)]
+    widened = [f"{dtype} → {result}" for dtype, result in results.items() if result != dtype]
+    return f"computes in {', '.join(kept)}" + (f"; widens {', '.join(widened)}" if widened else "")
+
+
+def compiled(plugin: PluginUnderTest) -> str:
+    """The same value and gradient eagerly, as a graph of unknown batch size, and compiled by XLA.
+
+    Use keras.ops on tensors: no Python `if` on their values, no NumPy, no static batch size, no Python state. Do not
+    ask whether TensorFlow runs eagerly.
+    """
+    tf = tensorflow()
+    arrays = plugin.data(15)
+    value, slope = differentiate(plugin.function, *arrays)
+    if not slope.size and plugin.depends_on_data:
+        raise CheckSkipped("there is no gradient to compare; see the check 'gradient'")
+    inputs = tensors(arrays)
+    free = plugin.kind == "loss"
+    signature = [tf.TensorSpec([None, *x.shape[1:]] if free else x.shape, x.dtype) for x in inputs]
+
+    def step(*data: Any) -> list[Any]:
+        return [x for x in value_and_gradient(plugin.function, *data) if x is not None]
+
+    for mode, options in (("graph", {}), ("XLA", {"jit_compile": True})):
+        graph = tf.function(step, input_signature=signature, autograph=False, **options)
+        try:
+            outputs = [to_numpy(x) for x in graph(*inputs)]
+        except Exception as error:
+            raise CheckFailed(f"{mode}: it raises {one_line(error)}") from None
+        if len(outputs) != (2 if slope.size else 1):
+            raise CheckFailed(f"{mode}: there is no gradient, eagerly there is")
+        for what, a, b in zip(("value", "gradient"), outputs, (value, slope), strict=False):
+            # What is nothing but rounding, next to the value, may be rounded otherwise.
+            if not close(a, b, 1e-3) and np.abs(a - b).max(initial=0) > 1e-6 * np.abs(value).max(initial=0):
+                raise CheckFailed(f"{mode}: the {what} is {a.ravel()[0]:.6g}, eagerly {b.ravel()[0]:.6g}")
+    return "eager, graph and XLA agree" + (", with a batch size that is not known" if free else "")
+
+
+# Parameters.
+
+
+def parameters(plugin: PluginUnderTest) -> str:
+    """Every parameter changes the value or the gradient somewhere.
+
+    Use the parameter, or remove it.
+    """
+    if not plugin.parameters:
+        raise CheckSkipped("it has no parameters")
+    effects = plugin.effects
+    if idle := [name for name, change in effects.items() if not change]:
+        raise CheckFailed(
+            f"{', '.join(idle)}: other values change neither value nor gradient on any data that was tried"
+        )
+    untried = ", ".join(parameter.name for parameter in plugin.parameters if parameter.name not in effects)
+    if not effects:
+        raise CheckSkipped(f"no other value could be found for {untried}")
+    return f"{', '.join(effects)}: changes show" + (f"; no other value found for {untried}" if untried else "")
+
+
+def tensor_parameters(plugin: PluginUnderTest) -> str:
+    """Parameters may be tensors, one value per model: a sweep over them can be vectorized.
+
+    Use the parameter in keras.ops only: no float(), no Python `if`.
+    """
+    from lossreg import _tensors  # imports Keras
+
+    names = list(plugin.numbers)
+    if not names:
+        raise CheckSkipped("it has no parameters that are real numbers")
+    data = tuple(tensors(plugin.data(16)))
+
+    def refusal(names: list[str]) -> str:
+        numbers = {name: plugin.numbers[name] for name in names}
+        return _tensors.refusal(lambda chosen: own(plugin.create(**{**numbers, **chosen})), numbers, data)
+
+    refused = {name: reason for name in names if (reason := refusal([name]))} if refusal(names) else {}
+    for name, reason in refused.items():
+        # What takes only numbers still trains, one model at a time, so that is no fault; a wrong value is.
+        if reason.startswith("its value") and [*plugin.effects.get(name, {})] == [name]:
+            raise CheckFailed(f"{name}: {reason}")
+        if not reason.startswith("its value"):
+            raise CheckSkipped(
+                f"{name}: no tensor is taken ({reason}), so a sweep trains one model at a time",
+                "To vectorize, use the parameter in keras.ops only.",
+            )
+    return f"{', '.join(names)}: may be tensors, one value per model"
+
+
+# Saving.
+
+
+def config(plugin: PluginUnderTest) -> str:
+    """`from_config(get_config())` gives equal values, through the registry and of the plugin's own class.
+
+    Take plain numbers and strings, keep no state outside of the parameters, and return every parameter of __init__ from
+    get_config, by its name.
+    """
+    seen = ["from_config(get_config()) gives equal values"]
+    for change in [{}, *filter(None, plugin.effects.values())]:
+        shown = ", ".join(f"{name}={value!r}" for name, value in change.items()) or "the default parameters"
+        made = plugin.create(**change)
+        before = plugin.values(own(made))
+        for whose, remake in (("the registry's", _through_keras), ("its own", _through_its_class)):
+            try:
+                after = plugin.values(remake(made))
+            except NotImplementedError:
+                seen = [*seen[:1], "the class alone has no get_config; the registry saves its parameters"]
+                continue
+            except Exception as error:
+                raise CheckFailed(f"with {shown}, {whose} get_config or from_config raises {one_line(error)}") from None
+            if not same(after, before):
+                raise CheckFailed(f"with {shown}, {whose} from_config(get_config()) gives other values")
+    return "; ".join(seen)
+
+
+def _through_keras(made: Any) -> Callable[..., Any]:
+    import keras
+
+    serialized = json.loads(json.dumps(keras.saving.serialize_keras_object(made)))
+    return own(keras.saving.deserialize_keras_object(serialized))
+
+
+def _through_its_class(made: Any) -> Callable[..., Any]:
+    function = inner(made)
+    from lossreg._bound import unreduced  # imports Keras
+
+    return unreduced(type(function).from_config(function.get_config()) if hasattr(function, "get_config") else function)
+
+
+def saved_model(plugin: PluginUnderTest) -> str:
+    """A model with the plugin, saved, loads in a fresh process and gives the same number there.
+
+    Import nothing that only this process has, and keep no state outside of the parameters.
+    """
+    if plugin.in_process:
+        raise CheckSkipped("it is known in this process only, not in a fresh one", "Install it by entry point.")
+    arrays = plugin.data(17)
+    expected = to_numpy(plugin.made(*tensors(arrays)))
+    try:
+        found = _fresh.value_after_loading(plugin.kind, plugin.made, arrays)
+    except _fresh.LoadingError as error:
+        raise CheckFailed(f"in a fresh process: {error}") from None
+    if not close(found, expected, 1e-4):
+        raise CheckFailed(f"in a fresh process the value is {found.ravel()[0]:.6g}, here {expected.ravel()[0]:.6g}")
+    return "a saved model loads in a fresh process and gives the same value"
+
+
+LAST = (dtypes, compiled, parameters, tensor_parameters, config, saved_model, state)
+"""The checks with which both kinds end."""
