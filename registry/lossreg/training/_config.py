@@ -134,8 +134,9 @@ def steps(share: float = 1.0, *, _root_: DictConfig) -> int:
 
 
 # omegaconf 2.4 gives the older name the meaning of the newer one, which it deprecates.
-_new = "replace" not in inspect.signature(OmegaConf.register_resolver).parameters
-(OmegaConf.register_new_resolver if _new else OmegaConf.register_resolver)("steps", steps, replace=True)
+_is_old = "replace" not in inspect.signature(OmegaConf.register_resolver).parameters
+_register: Any = OmegaConf.register_new_resolver if _is_old else OmegaConf.register_resolver
+_register("steps", steps, replace=True)
 
 
 def _rows(key: str, value: Any) -> list[list[float]]:
