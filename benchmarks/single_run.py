@@ -25,7 +25,7 @@ if __name__ == "__main__":
 TRAIN = ["python", str(ROOT / "train.py")]
 CHANGING = [
     *("loss=mix", "+schedule@loss.r=linear", "loss.r.initial_learning_rate=0.8"),
-    *("reg=l2custom", "+variable@reg.r=positive", "reg.r.initial=0.0001"),
+    *("reg=l2custom", "+learned@reg.r=positive", "reg.r.initial=0.0001"),
 ]
 
 

@@ -37,16 +37,16 @@ FROM_003 = ["+schedule@reg.r=linear", "reg.r.initial_learning_rate=0.003"]
 FROM_1 = ["+schedule@loss.r=linear", "loss.r.initial_learning_rate=1"]
 ANNEALED_PENALTY = [*MIX, "loss.r=0.8", *FROM_003, "reg.r.end_learning_rate=0.003,0.002,0.001,0"]
 ANNEALED_WEIGHT = [*MIX, "reg.r=0.0001", *FROM_1, "loss.r.end_learning_rate=1,0.5,0"]
-LEARNED = [*MIX, "reg.r=0.0001", "+variable@loss.r=bounded", "loss.r.initial=0.2,0.5,0.8"]
+LEARNED = [*MIX, "reg.r=0.0001", "+learned@loss.r=bounded", "loss.r.initial=0.2,0.5,0.8"]
 UNCERTAINTY = [
     *("loss=weighted", "+loss@loss.terms.bce=bce", "+loss@loss.terms.mse=mse", "reg=l2custom"),
-    *("+variable@loss.weights.bce=uncertainty", "+variable@loss.weights.mse=uncertainty", "reg.r=0.0001"),
+    *("+learned@loss.weights.bce=uncertainty", "+learned@loss.weights.mse=uncertainty", "reg.r=0.0001"),
 ]
 
 SCHEDULED_RUN = [*MIX, *FROM_1, "+schedule@reg.r=cosine", "reg.r.initial_learning_rate=0.001"]
 LEARNED_RUN = [
-    *(*MIX, "+variable@loss.r=bounded", "loss.r.initial=0.8"),
-    *("+variable@reg.r=bounded", "reg.r.initial=0.0005", "reg.r.upper=0.001"),
+    *(*MIX, "+learned@loss.r=bounded", "loss.r.initial=0.8"),
+    *("+learned@reg.r=bounded", "reg.r.initial=0.0005", "reg.r.upper=0.001"),
 ]
 
 TEXT = """# The study, measured

@@ -73,6 +73,7 @@ class Config:
     objective: str = MISSING
 
 
+LEARNING_RATE = "optimizer.learning_rate"
 _NAMES = {"model.activation": ACTIVATIONS, "optimizer.name": OPTIMIZERS, "objective": OBJECTIVES}
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "model.hidden_units": (lambda units: units >= 1, "at least 1"),
@@ -95,15 +96,14 @@ def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
     for key, names in _NAMES.items():
         name = operator.attrgetter(key)(config)
         _require(key, name, name in names, f"one of {', '.join(names)}.{did_you_mean(name, names)}")
-    for key, (holds, accepted) in _RANGES.items():
+    for key, (accepts, accepted) in _RANGES.items():
         value = operator.attrgetter(key)(config)
-        _require(key, value, holds(value), accepted)
+        _require(key, value, accepts(value), accepted)
     if isinstance(rate := config.optimizer.learning_rate, dict):
-        lossreg.schedules.parse(rate, key="optimizer.learning_rate")
+        lossreg.schedules.parse(rate, key=LEARNING_RATE)
     else:
-        number = isinstance(rate, (int, float)) and not isinstance(rate, bool)
-        accepted = "a positive number, or a schedule"
-        _require("optimizer.learning_rate", rate, number and 0 < rate < math.inf, accepted)
+        holds = type(rate) in (int, float) and 0 < rate < math.inf
+        _require(LEARNING_RATE, rate, holds, "a positive number, or a schedule")
         config.optimizer.learning_rate = float(rate)
     config.data.inputs = inputs = _rows("data.inputs", config.data.inputs)
     config.data.targets = targets = _rows("data.targets", config.data.targets)

@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import lossreg
-from lossreg.training._config import Config
+from lossreg.training._config import LEARNING_RATE, Config
 from lossreg.training._errors import DivergedError
-from lossreg.training._groups import LEARNING_RATE
 
 History = dict[str, np.ndarray]
 """Arrays of shape `(epochs,)` by name: `"loss"`, and the config key of each number that changed."""
@@ -36,9 +35,8 @@ class RecordingModel(keras.Model):
 
     def record(self, steps: int) -> None:
         """Make room for what is kept of so many steps; the model is compiled and attached."""
-        self.step_losses = tf.Variable(np.full(steps, np.nan, np.float32), trainable=False)
         self.changing = changing(self)
-        self.step_values = tf.Variable(np.full((steps, len(self.changing)), np.nan, np.float32), trainable=False)
+        self.kept = tf.Variable(np.full((steps, 1 + len(self.changing)), np.nan, np.float32), trainable=False)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
@@ -47,10 +45,8 @@ class RecordingModel(keras.Model):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
         if training:
             step = tf.cast(self.optimizer.iterations.value, tf.int32)
-            self.step_losses.scatter_nd_update([[step]], [tf.cast(loss, tf.float32)])
-            if self.changing:
-                values = tf.stack([value("float32") for value in self.changing.values()])
-                self.step_values.scatter_nd_update([[step]], [values])
+            values = [value("float32") for value in self.changing.values()]
+            self.kept.scatter_nd_update([[step]], [tf.stack([tf.cast(loss, tf.float32), *values])])
         return loss
 
 
@@ -83,7 +79,7 @@ class _Watch(keras.callbacks.Callback):
         self.lines = 0 if config.verbose and bar.console.quiet else _LINES
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        losses = self.model.step_losses.numpy()[: batch + 1]
+        losses = self.model.kept.numpy()[: batch + 1, 0]
         epoch, loss = len(losses) // self.steps_per_epoch, float(losses[-1])
         self.bar.update(self.task, completed=epoch, loss=loss)
         if (lines := epoch * _LINES // self.epochs) > self.lines:
@@ -118,12 +114,8 @@ def fit(model: keras.Model, config: Config) -> History:
 
     lossreg.attach(model, static=True)
     recorder = RecordingModel(model.inputs, model.outputs, name=model.name)
-    recorder.compile(
-        optimizer=model.optimizer,
-        loss=model.loss,
-        jit_compile=model.jit_compile,
-        steps_per_execution=math.ceil(steps / _REPORTS),
-    )
+    at_once = math.ceil(steps / _REPORTS)
+    recorder.compile(model.optimizer, model.loss, jit_compile=model.jit_compile, steps_per_execution=at_once)
     lossreg.attach(recorder, static=True)
     recorder.record(steps)
     model.optimizer.build(model.trainable_variables)  # built inside the first step, it would be traced twice
@@ -133,12 +125,10 @@ def fit(model: keras.Model, config: Config) -> History:
         watch = _Watch(bar, config, steps_per_epoch)
         recorder.fit(batches.repeat(config.epochs), callbacks=[watch], shuffle=False, verbose=0)
 
-    losses = recorder.step_losses.numpy().astype(np.float64)
-    losses = losses.reshape(config.epochs, steps_per_epoch)
+    kept = recorder.kept.numpy().astype(np.float64).reshape(config.epochs, steps_per_epoch, -1)
     sizes = np.minimum(batch_size, len(x) - batch_size * np.arange(steps_per_epoch))
-    values = recorder.step_values.numpy().astype(np.float64)[steps_per_epoch - 1 :: steps_per_epoch]
-    changed = dict(zip(recorder.changing, values.T, strict=True))
-    return until_diverged({"loss": losses @ (sizes / len(x)), **changed})
+    changed = dict(zip(recorder.changing, kept[:, -1, 1:].T, strict=True))
+    return until_diverged({"loss": np.ascontiguousarray(kept[:, :, 0]) @ (sizes / len(x)), **changed})
 
 
 def until_diverged(history: History) -> History:
@@ -156,6 +146,5 @@ def arrays(config: Config) -> tuple[np.ndarray, np.ndarray]:
 def diverged(history: History) -> DivergedError | None:
     """Return an error if the last loss of a history is not finite, or `None`."""
     loss = history["loss"]
-    if np.isfinite(loss[-1]):
-        return None
-    return DivergedError(f"The loss became {loss[-1]} at epoch {len(loss)}. A smaller learning rate may help.")
+    message = f"The loss became {loss[-1]} at epoch {len(loss)}. A smaller learning rate may help."
+    return None if np.isfinite(loss[-1]) else DivergedError(message)

@@ -11,13 +11,12 @@ import msgspec
 from omegaconf import DictConfig, OmegaConf
 
 import lossreg
-from lossreg.training._config import Config
+from lossreg.training._config import LEARNING_RATE, Config
 
 AnyConfig = Config | DictConfig | Mapping[str, Any]
 """A composed config: typed, as Hydra composes it, or as plain data, which is the fastest to read."""
 
 SEED = "seed"
-LEARNING_RATE = "optimizer.learning_rate"
 
 _CHUNK_BYTES = 2**28
 _CHUNK_MODELS = 2048  # more at once is not faster, and what is done is in the table only when its chunk ends
@@ -72,7 +71,7 @@ def split(config: AnyConfig) -> tuple[Group, dict[str, float]]:
     rest = dict(plain(config))
     numbers: dict[str, float] = {}
     parts = []
-    for key, registry, node in _nodes(rest):
+    for key, registry, node in nodes(rest):
         part, constants = _split_node(registry, node)
         parts.append(part)
         numbers |= {f"{key}.{path}": number for path, number in constants.items()}
@@ -88,20 +87,11 @@ def split(config: AnyConfig) -> tuple[Group, dict[str, float]]:
     return Group(tuple(sorted(numbers)), b"\n".join(parts), epochs), numbers
 
 
-def parse(config: Mapping[str, Any]) -> dict[str, lossreg.Spec]:
-    """Parse the nodes of a config that name a plugin: the loss, the regularizer, a schedule of the learning rate.
-
-    Raises:
-        lossreg.RegistryError: if one of them has a mistake in it.
-    """
-    return {key: registry.parse(node, key=key) for key, registry, node in _nodes(config)}
-
-
 def chunk_limit(config: AnyConfig) -> int:
     """Return how many models like this one are best trained at once.
 
-    Bounded by the memory that the training takes, some 256 MB, and by the point from which more models at once are
-    not faster. The study's model takes about 12 kB each: parameters, optimizer state, activations, history.
+    Bounded by the memory, some 256 MB, of which a model of the study takes about 12 kB (parameters, optimizer state,
+    activations, history), and by the point from which more models at once are not faster.
 
     Example:
     >>> study = {"data": {"inputs": [[0, 0]] * 4}, "model": {"hidden_units": 4}, "batch_size": 4, "epochs": 500}
@@ -128,7 +118,8 @@ def plain(config: AnyConfig) -> Mapping[str, Any]:
     return dataclasses.asdict(config) if isinstance(config, Config) else config
 
 
-def _nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, lossreg.Registry, Any]]:
+def nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, lossreg.Registry, Any]]:
+    """Yield the nodes of a config that name a plugin, each with its key and its registry."""
     yield "loss", lossreg.losses, config.get("loss")
     yield "reg", lossreg.regularizers, config.get("reg")
     if isinstance(rate := config.get("optimizer", {}).get("learning_rate"), Mapping):

@@ -21,11 +21,8 @@ class InitialState:
 
     def __init__(self, model: keras.Model) -> None:
         self._weights, self._states = model.trainable_variables, model.non_trainable_variables
-        hidden, output = (model.get_layer(name) for name in ("hidden", "output"))
-        self._draw = {
-            layer.kernel.path: _drawing(layer.kernel_initializer, tuple(layer.kernel.shape))
-            for layer in (hidden, output)
-        }
+        layers = map(model.get_layer, ("hidden", "output"))
+        self._draw = {layer.kernel.path: _drawing(layer) for layer in layers}
 
     def __call__(self, seeds: Iterable[int]) -> tuple[np.ndarray, list[np.ndarray]]:
         """Compute the state of one model per seed of a config.
@@ -54,8 +51,9 @@ class _Given(keras.random.SeedGenerator):
         return tf.stack([self.seed, 0])
 
 
-def _drawing(initializer: keras.initializers.Initializer, shape: tuple[int, ...]) -> Callable[[Any], Any]:
-    """Return the function from seeds to what the initializer draws from each, of shape `(seeds, *shape)`."""
+def _drawing(layer: keras.layers.Dense) -> Callable[[Any], Any]:
+    """Return the function from seeds to the kernels that a layer's initializer draws from each, the seeds first."""
+    initializer, shape = layer.kernel_initializer, tuple(layer.kernel.shape)
     config = initializer.get_config()
 
     def draw(seed: Any) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 
 from lossreg.training._config import Config
 from lossreg.training._fit import History, arrays
@@ -18,16 +17,8 @@ from lossreg.training._fit import History, arrays
 def plot_report(model: keras.Model, history: History, config: Config, title: str) -> Figure:
     """Draw the loss over the epochs, and the model's output over the plane with the examples on it.
 
-    Below the loss stand the schedules and learned numbers, each with its own axis.
-
-    Arguments:
-        model: a fitted model; with another number of inputs than two there is no surface.
-        history: the loss of every epoch, and the numbers that changed.
-        config: the composed config, for the examples.
-        title: the headline.
-
-    Returns:
-        The figure, drawn without a display.
+    Below the loss stand the schedules and learned numbers, each with its own axis. With another number of inputs than
+    two there is no surface. The figure is drawn without a display.
     """
     x, y = arrays(config)
     surface = x.shape[1] == 2
@@ -36,14 +27,6 @@ def plot_report(model: keras.Model, history: History, config: Config, title: str
     FigureCanvasAgg(figure)
     figure.suptitle("\n".join(textwrap.wrap(title, 60 * (1 + surface))))
     grid = figure.add_gridspec(rows, 1 + surface, height_ratios=[3] + [1] * (rows - 1))
-    plot_history(figure, grid, history)
-    if surface:
-        _plot_surface(figure.add_subplot(grid[:, 1]), model, x, y)
-    return figure
-
-
-def plot_history(figure: Figure, grid: GridSpec, history: History) -> None:
-    """Draw each array of a history over the epochs, one below the other in the first column of a grid."""
     first = None
     for row, (name, values) in enumerate(history.items()):
         axes = figure.add_subplot(grid[row, 0], sharex=first)
@@ -54,9 +37,12 @@ def plot_history(figure: Figure, grid: GridSpec, history: History) -> None:
             axes.set_title(name, loc="left", fontsize="small")
         else:
             axes.set(ylabel="loss (with penalty)", title="training loss")
-        axes.tick_params(labelbottom=row == len(history) - 1)
+        axes.tick_params(labelbottom=row == rows - 1)
         first = first or axes
     axes.set_xlabel("epoch")
+    if surface:
+        _plot_surface(figure.add_subplot(grid[:, 1]), model, x, y)
+    return figure
 
 
 def _plot_surface(axes: Axes, model: keras.Model, x: np.ndarray, y: np.ndarray) -> None:
@@ -70,11 +56,8 @@ def _plot_surface(axes: Axes, model: keras.Model, x: np.ndarray, y: np.ndarray) 
     axes.figure.colorbar(image, ax=axes, label="ŷ")
     if y_hat.min() < 0.5 < y_hat.max():
         axes.contour(first, second, y_hat, levels=[0.5], colors="black", linewidths=1)
-    for label, marker in ((0, "o"), (1, "s")):
-        examples = x[y[:, 0] == label]
-        color = "tab:red" if label else "tab:blue"
-        axes.scatter(
-            examples[:, 0], examples[:, 1], marker=marker, s=90, c=color, edgecolors="white", label=f"y = {label}"
-        )
+    for label, marker, color in ((0, "o", "tab:blue"), (1, "s", "tab:red")):
+        own = y[:, 0] == label
+        axes.scatter(x[own, 0], x[own, 1], marker=marker, s=90, c=color, edgecolors="white", label=f"y = {label}")
     axes.set(xlabel="x₁", ylabel="x₂", title="decision surface (line: ŷ = 0.5)")
     axes.legend(loc="center")

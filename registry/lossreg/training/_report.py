@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,30 +47,17 @@ class Metrics:
     values: dict[str, float] = field(default_factory=dict)
 
 
-def measure(
-    y: np.ndarray,
-    y_hat: np.ndarray,
-    *,
-    loss: float,
-    penalty: float,
-    epochs_run: int,
-    seconds: float,
-    values: Mapping[str, float],
-) -> Metrics:
-    """Compute the metrics of one model from its targets and outputs, both of shape `(examples, 1)`."""
+def measure(y: np.ndarray, y_hat: np.ndarray, **measured: Any) -> Metrics:
+    """Compute the metrics of one model from its targets and outputs, both of shape `(examples, 1)`, and the others."""
     y_hat = np.asarray(y_hat, np.float64)
     y_pred = (y_hat > 0.5).astype(int)
     return Metrics(
         solved=bool((y_pred == y).all()),
         accuracy=float((y_pred == y).mean()),
-        loss=float(loss),
-        penalty=float(penalty),
         brier=float(np.square(y_hat - y).mean()),
         y_hat=y_hat.ravel().tolist(),
         y_pred=y_pred.ravel().tolist(),
-        epochs_run=epochs_run,
-        seconds=seconds,
-        values={name: float(value) for name, value in values.items()},
+        **measured,
     )
 
 
@@ -77,15 +65,9 @@ def evaluate(model: keras.Model, config: Config, *, epochs_run: int, seconds: fl
     """Compute the metrics of a fitted model on the config's data."""
     x, y = arrays(config)
     y_hat = model(x, training=False)
-    return measure(
-        y,
-        keras.ops.convert_to_numpy(y_hat),
-        loss=float(model.loss(y, y_hat)),
-        penalty=float(sum(model.losses)),
-        epochs_run=epochs_run,
-        seconds=seconds,
-        values={name: value("float32") for name, value in changing(model).items()},
-    )
+    measured: dict[str, Any] = {"loss": float(model.loss(y, y_hat)), "penalty": float(sum(model.losses))}
+    measured["values"] = {name: float(value("float32")) for name, value in changing(model).items()}
+    return measure(y, keras.ops.convert_to_numpy(y_hat), epochs_run=epochs_run, seconds=seconds, **measured)
 
 
 def write_history(history: History, directory: Path) -> None:
@@ -122,9 +104,6 @@ def show(metrics: Metrics, config: Config, directory: Path) -> None:
     if metrics.values:
         console.print(", ".join(f"{name} {value:.4g}" for name, value in metrics.values.items()))
     shown = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
-    verdict = "solved" if metrics.solved else "not solved"
-    console.print(
-        f"{config.data.name} {verdict}: loss {metrics.loss:.4f} after {metrics.epochs_run} epochs "
-        f"in {metrics.seconds:.1f} s; files in {shown}",
-        markup=False,
-    )
+    verdict = f"{config.data.name} {'solved' if metrics.solved else 'not solved'}: loss {metrics.loss:.4f}"
+    took = f"after {metrics.epochs_run} epochs in {metrics.seconds:.1f} s"
+    console.print(f"{verdict} {took}; files in {shown}", markup=False)

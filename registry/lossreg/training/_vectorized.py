@@ -1,10 +1,8 @@
-"""Training many models in one compiled program, each with the numbers of its own run.
+"""Training many models in one compiled program, each with the numbers of its own run with `jit_compile=true`.
 
-The models of a group (see `_groups`) differ in numbers only: float parameters of the loss and the regularizer,
-seed, learning rate. Each of these becomes a vector with one entry per model. `tf.vectorized_map` turns one training
-step of Keras's own model into a step of all models, Keras's own optimizer updates their stacked weights (it works
-elementwise), and a loop over the epochs is compiled with XLA once. A row equals `fit` of its config with
-`jit_compile=true`: same initial weights, same dropout masks, same arithmetic.
+The models of a group (see `_groups`) differ in numbers only, each of which becomes a vector with one entry per model.
+`tf.vectorized_map` turns one training step of Keras's own model into a step of all models, Keras's own optimizer
+updates their stacked weights (it works elementwise), and a loop over the epochs is compiled with XLA once.
 """
 
 from __future__ import annotations
@@ -23,15 +21,14 @@ import tensorflow as tf
 
 import lossreg
 from lossreg._tensors import refusal
-from lossreg.training._config import read_config
+from lossreg.training._config import LEARNING_RATE, read_config
 from lossreg.training._errors import CannotVectorizeError, DivergedError
 from lossreg.training._fit import History, arrays, diverged, until_diverged
-from lossreg.training._groups import LEARNING_RATE, SEED, AnyConfig, Group, parse, plain, split
+from lossreg.training._groups import SEED, AnyConfig, Group, nodes, plain, split
 from lossreg.training._initial import InitialState
 from lossreg.training._model import build_model
 from lossreg.training._report import Metrics, measure
 
-_INITIAL = "initial"  # where a learned number starts
 _EPOCHS_PER_CALL = 25
 _SECONDS_PER_CALL = 0.5  # between two calls, Ctrl-C is heard
 _PROGRAMS_KEPT = 8
@@ -90,9 +87,10 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
         own = until_diverged({name: column[:, index].astype(np.float64) for name, column in history.items()})
         if error := diverged(own):
             return Trained(own, error=error)
-        numbers = {"loss": losses[index], "penalty": penalties[index], "seconds": seconds}
-        changed = {name: column[index] for name, column in values.items()}
-        return Trained(own, measure(program.y, y_hat[index], **numbers, epochs_run=len(own["loss"]), values=changed))
+        measured: dict[str, Any] = {"loss": float(losses[index]), "penalty": float(penalties[index])}
+        measured["values"] = {name: float(column[index]) for name, column in values.items()}
+        metrics = measure(program.y, y_hat[index], epochs_run=len(own["loss"]), seconds=seconds, **measured)
+        return Trained(own, metrics)
 
     return [*map(trained, range(len(configs)))]
 
@@ -102,7 +100,7 @@ _programs: OrderedDict[Any, _Program] = OrderedDict()
 
 def _program(example: AnyConfig, group: Group, models: int) -> _Program:
     """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling."""
-    specs = parse(plain(example))
+    specs = {key: registry.parse(node, key=key) for key, registry, node in nodes(plain(example))}
     plugins = [inner.plugin.load() for spec in specs.values() for _, inner in spec.walk()]
     key = (group.shared, group.varying, *map(id, plugins))  # a name may be registered anew
     larger = [size for *rest, size in _programs if tuple(rest) == key and size >= models]
@@ -127,13 +125,7 @@ class _Late(keras.regularizers.Regularizer):
 
 
 class _Program:
-    """One compiled program that trains so many models of a group at once.
-
-    Arguments:
-        example: any config of the group.
-        specs: its parsed nodes, by config key.
-        size: how many models it trains.
-    """
+    """One compiled program that trains `size` models of a group at once, of which any config is an example."""
 
     def __init__(self, example: AnyConfig, specs: Mapping[str, lossreg.Spec], size: int) -> None:
         started = time.perf_counter()
@@ -152,9 +144,8 @@ class _Program:
         self._learned = {path: spec for path, spec in inside.items() if spec.registry is lossreg.learned}
         scheduled = [path for path, spec in inside.items() if spec.registry is lossreg.schedules]
         self.changing = [*sorted([*self._learned, *scheduled]), *([LEARNING_RATE] if self._schedule else [])]
-        numbers = split(example)[1]
-        for start in (SEED, *(f"{path}.{_INITIAL}" for path in self._learned)):
-            numbers.pop(start, None)
+        starts = {SEED, *(f"{path}.initial" for path in self._learned)}
+        numbers = {key: number for key, number in split(example)[1].items() if key not in starts}
         self._numbers = {key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in numbers}
         self._probe("loss", numbers, self.y, np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape))
         self._probe("reg", numbers, np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0]))
@@ -163,10 +154,8 @@ class _Program:
         self._shapes += [()] * len(self._learned)  # what is trained of learned numbers stands behind the weights
         parameters = sum(map(math.prod, self._shapes))
         self._weights = keras.Variable(np.zeros((size, parameters), np.float32))
-        self._states = [
-            tf.Variable(np.zeros((size, *state.shape)), dtype=state.dtype, trainable=False)
-            for state in self._model.non_trainable_variables
-        ]
+        states = self._model.non_trainable_variables
+        self._states = [tf.Variable(np.zeros((size, *s.shape)), dtype=s.dtype, trainable=False) for s in states]
         self._optimizer = self._model.optimizer
         self._optimizer.learning_rate = lambda: self._rates
         self._optimizer.build([self._weights])
@@ -203,9 +192,8 @@ class _Program:
     def train(self, columns: Mapping[str, np.ndarray], epochs: int, on_progress: Progress | None) -> tuple[Any, ...]:
         """Train as many models as the columns are long; what is missing to the program's size is filled up.
 
-        Returns:
-            The history, with arrays of shape `(epochs, models)`; outputs, losses and penalties, the models first; by
-            name what the numbers that changed came to.
+        Returns the history, with arrays of shape `(epochs, models)`; outputs, losses, penalties, the models first; and
+        by name what the numbers that changed came to.
         """
         with self._lock:
             models = len(columns[SEED])
@@ -235,7 +223,7 @@ class _Program:
             variable.assign(start)
         seeds, inverse = np.unique(columns[SEED], return_inverse=True)
         weights, states = self._initial(seeds)
-        starts = [_starts(spec, columns.get(f"{path}.{_INITIAL}"), self.size) for path, spec in self._learned.items()]
+        starts = [_starts(spec, columns.get(f"{path}.initial"), self.size) for path, spec in self._learned.items()]
         self._weights.assign(np.column_stack([weights[inverse], *starts]))
         for variable, state in zip(self._states, states, strict=True):
             variable.assign(state[inverse])
@@ -330,5 +318,5 @@ def _starts(spec: lossreg.Spec, initials: np.ndarray | None, size: int) -> np.nd
     if initials is None:
         return np.full(size, lossreg.learned.build(spec).start())
     values, inverse = np.unique(initials, return_inverse=True)
-    built = [lossreg.learned.build(spec.with_numbers({_INITIAL: float(value)})) for value in values]
+    built = [lossreg.learned.build(spec.with_numbers({"initial": float(value)})) for value in values]
     return np.array([number.start() for number in built])[inverse]
