@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.measure import ROOT, machine
 from lossreg.sweeps import ResultsTable
-from lossreg.sweeps._points import Point, points
+from lossreg.sweeps._summary import Point, points
 
 PAGE = ROOT / "docs" / "study.md"
 PICTURE = ROOT / "docs" / "images" / "study.png"

@@ -106,14 +106,16 @@ class Registry:
             raise AmbiguousNameError(
                 f"{where}Several packages register a {self.kind.noun} '{name}'. Say which one: {qualified}."
             )
-        by_origin: dict[str, list[str]] = {}
         names = self.names()
-        for plugin in self.plugins():
-            listed = plugin.name if plugin.name in names else plugin.qualified_name
-            by_origin.setdefault(plugin.origin, []).append(listed)
+        listed = [(p.origin, p.name if p.name in names else p.qualified_name) for p in self.plugins()]
         options = "".join(
-            textwrap.fill(", ".join(listed), 100, initial_indent=f"\n  {origin}: ", subsequent_indent="    ")
-            for origin, listed in sorted(by_origin.items())
+            textwrap.fill(
+                ", ".join(n for o, n in listed if o == origin),
+                100,
+                initial_indent=f"\n  {origin}: ",
+                subsequent_indent="    ",
+            )
+            for origin in sorted(dict.fromkeys(origin for origin, _ in listed))
         )
         hint = did_you_mean(str(name), names)
         message = f"{where}There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}"
@@ -136,9 +138,7 @@ class Registry:
         return self.find(name).load()
 
     def describe(self, name: str | Plugin) -> Description:
-        """Describe a plugin: where it comes from, its parameters with type and default, its docstring.
-
-        The source is read without being imported wherever it settles the signature.
+        """Describe a plugin; its source is read without being imported wherever that settles the signature.
 
         Raises:
             UnknownNameError, AmbiguousNameError: as `find`.
@@ -172,16 +172,9 @@ class Registry:
         return parse(self, self.find(node["name"], key=join(key, "name") if key else ""), values, key)
 
     def number_registry(self, node: Mapping[str, Any], parameter: Parameter, *, key: str) -> Registry | None:
-        """Return the registry of what stands in the place of a parameter's number; `None` if it is plain data.
+        """Return the registry of the node in the place of a parameter's number; `None` if it is plain data.
 
-        Arguments:
-            node: the config node in its place.
-            parameter: the parameter; where it has no type, data that has a name is left alone.
-            key: the config key, for messages.
-
-        Raises:
-            UnknownNameError: if there is none; names the nearest one.
-            AmbiguousNameError: if it is several kinds of thing.
+        Where a parameter has no type, data that has a name is left alone.
         """
         kinds, name = self.kind.numbers, node["name"]
         found: list[Registry] = [registry for registry in kinds if registry.matches(name)]

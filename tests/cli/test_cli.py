@@ -82,7 +82,7 @@ class TestList:
         assert {entry["version"] for entry in listed.values() if entry["distribution"] == "pack-a"} == {"1.2.3"}
         assert listed["loss every-kind/with_parameters"]["parameters"] == [
             {"name": "scale", "type": "float", "required": True},
-            {"name": "power", "type": "float", "required": False, "default": 2},
+            {"name": "power", "type": "int | float", "required": False, "default": 2},
             {"name": "mode", "type": "Literal['mean', 'max']", "required": False, "default": "mean"},
         ]
         assert listed["loss lossreg/huber"]["parameters"][0]["default"] == 1.0
@@ -127,10 +127,10 @@ class TestList:
         assert {entry["kind"] for entry in json.loads(output)} == {kind}
 
     def test_a_table_is_called_by_what_it_holds(self, installed: None, call: Any) -> None:
-        titles = [line for line in call("list")[1].splitlines() if line[:1].isdigit()]
+        titles = [line.strip() for line in call("list")[1].splitlines() if line[:1].isdigit()]
         counts = [len(found.plugins()) for found in _listing.KINDS.values()]
-        nouns = ["losses", "regularizers", "schedules", "variables"]
-        assert [title.split() for title in titles] == [[str(n), noun] for n, noun in zip(counts, nouns, strict=True)]
+        nouns = ["losses", "regularizers", "schedules", "learned numbers"]
+        assert titles == [f"{n} {noun}" for n, noun in zip(counts, nouns, strict=True)]
 
 
 class TestShow:

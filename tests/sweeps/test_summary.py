@@ -10,9 +10,7 @@ from matplotlib import image
 from rich.console import Console
 
 from lossreg.sweeps import ResultsTable, Row
-from lossreg.sweeps._picture import draw, figure_of
-from lossreg.sweeps._points import points, wilson
-from lossreg.sweeps._summary import show
+from lossreg.sweeps._summary import draw, figure_of, points, show, wilson
 
 Columns = tuple[str | None, str | None, str | None]
 COLUMNS = ("solved", "brier", "seed")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 import os
+import sys
+import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +21,13 @@ from lossreg.sweeps._backends import Chunk, Engine
 from lossreg.sweeps._batch import Batch, CannotBatch, Outcome
 from lossreg.sweeps._callback import SweepResults
 from lossreg.sweeps._compose import Composed, hydra_config
-from lossreg.sweeps._progress import Progress
 
 log = logging.getLogger(__name__)
 
 AUTO_DIRECTORIES = 300
 """Up to this many jobs each has a directory, unless it is said otherwise."""
 
+_SECONDS_BETWEEN_LINES = 15.0
 _FAILURES = 5  # lines about failed jobs per batch; the table has them all
 
 
@@ -77,7 +79,7 @@ class Launch:
         self._returns: list[Any] = [None] * total
         jobs = [job for place, overrides in enumerate(job_overrides) if (job := self._job(place, first, overrides))]
         log.info("Launching %d jobs%s", len(jobs), f", {total - len(jobs)} are done" if len(jobs) < total else "")
-        self._progress = Progress(total, total - len(jobs))
+        self._progress = _Progress(total, total - len(jobs))
         try:
             if self._batch is None:
                 self._run_alone(jobs)
@@ -212,3 +214,44 @@ def _listens_to_jobs(callback: Any) -> bool:
     own = type(callback)
     events = ("on_job_start", "on_job_end")
     return own is not SweepResults and any(getattr(own, e, None) is not getattr(Callback, e) for e in events)
+
+
+class _Progress:
+    """How many of a sweep's jobs have ended: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self.total = total
+        self._before = self._ended = done
+        self._started = self._said = time.monotonic()
+        self._bar: Any = None
+
+    @property
+    def place(self) -> str:
+        """How many jobs have ended, of how many."""
+        return f"{self._ended} of {self.total}"
+
+    def resume(self) -> None:
+        """Show the bar, if there is a terminal to show it on."""
+        if sys.stdout.isatty():
+            from rich.progress import Progress as Bar
+            from rich.progress import TimeElapsedColumn
+
+            self._bar = Bar(*Bar.get_default_columns(), TimeElapsedColumn(), transient=True)
+            self._bar.add_task("jobs", total=self.total, completed=self._ended)
+            self._bar.start()
+
+    def pause(self) -> None:
+        """Take the bar away, for a job that writes to the terminal itself."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def advance(self, jobs: int) -> None:
+        """Say that jobs have ended."""
+        self._ended += jobs
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0], jobs)
+        elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            seconds = (self._said - self._started) / (self._ended - self._before) * (self.total - self._ended)
+            log.info("%s jobs have ended%s", self.place, f", about {seconds:.0f} s to go" if seconds else "")

@@ -124,11 +124,8 @@ class ResultsTable:
         return self._text
 
     def _stamp_now(self) -> tuple[int, ...]:
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            return ()
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        found = self.path.stat() if self.path.exists() else None
+        return (found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
 
     def _identity(self, line: Mapping[str, str]) -> frozenset[tuple[str, str]]:
         results = {"status", "error", *self.metrics}

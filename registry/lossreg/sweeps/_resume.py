@@ -89,10 +89,8 @@ def _swept_options(overrides: list[str]) -> dict[str, Any]:
 def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
     """Begin a sweep in a folder, or go on with the one that is there; returns whether it goes on.
 
-    Raises:
-        SystemExit: if the folder holds another sweep; the message shows the difference. Hydra lets no other exception
-            of a callback through.
-        OSError: if the folder cannot be written.
+    If the folder holds another sweep, the program ends with the difference: Hydra lets no other exception of a
+    callback through.
     """
     path = folder / MANIFEST
     text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)

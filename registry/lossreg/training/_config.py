@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -133,7 +134,10 @@ def steps(share: float = 1.0, *, _root_: DictConfig) -> int:
     return max(1, round(share * epochs * math.ceil(len(rows) / min(size, len(rows)))))
 
 
-OmegaConf.register_new_resolver("steps", steps, replace=True)
+# omegaconf 2.4 gives the older name the meaning of the newer one, which it deprecates.
+_is_old = "replace" not in inspect.signature(OmegaConf.register_resolver).parameters
+_register: Any = OmegaConf.register_new_resolver if _is_old else OmegaConf.register_resolver
+_register("steps", steps, replace=True)
 
 
 def _rows(key: str, value: Any) -> list[list[float]]:
