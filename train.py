@@ -7,6 +7,7 @@ python train.py --help
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -21,6 +22,8 @@ from omegaconf import DictConfig
 import lossreg
 from hydra_plugins.lossreg.app import run
 from lossreg import sweeps, training
+
+log = logging.getLogger(__name__)
 
 ConfigStore.instance().store(name="schema", node=training.Config, provider="train.py")
 
@@ -79,10 +82,13 @@ def main(cfg: DictConfig) -> float:
         raise error
 
     metrics = training.evaluate(model, config, epochs_run=len(history["loss"]), seconds=time.perf_counter() - started)
-    figure = training.plot_report(model, history, config, title=" ".join(HydraConfig.get().overrides.task))
-    training.write_whole(directory / "report.png", figure.savefig)
     training.write_whole(directory / "model.keras", model.save)
     training.write_metrics(metrics, directory)
+    try:
+        figure = training.plot_report(model, history, config, title=" ".join(HydraConfig.get().overrides.task))
+        training.write_whole(directory / "report.png", figure.savefig)
+    except Exception as error:  # results before pictures
+        log.warning("report.png is not drawn: %s", error)
     if config.verbose:
         training.show(metrics, config, directory)
     return float(getattr(metrics, config.objective))

@@ -286,3 +286,11 @@ def test_a_directory_that_cannot_be_written_is_one_short_message(run: Run, tmp_p
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_a_picture_that_fails_costs_no_result(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out" / "report.png").mkdir(parents=True)
+    result = run("loss=bce", "epochs=2", "verbose=0", "hydra.run.dir=out")
+    assert result.returncode == 0, result.stderr
+    assert "report.png is not drawn" in result.stdout + result.stderr
+    assert {"metrics.json", "model.keras", "history.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}

@@ -49,7 +49,9 @@ def _plot_surface(axes: Axes, model: keras.Model, x: np.ndarray, y: np.ndarray) 
     low, high = x.min(axis=0) - 0.25, x.max(axis=0) + 0.25
     first, second = np.meshgrid(*(np.linspace(low[axis], high[axis], 101, dtype=np.float32) for axis in (0, 1)))
     points = np.stack([first.ravel(), second.ravel()], axis=1)
-    y_hat = keras.ops.convert_to_numpy(model(points, training=False)).reshape(first.shape)
+    batches = np.array_split(points, 20)  # a wide layer at all points at once takes all memory
+    outputs = [keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches]
+    y_hat = np.concatenate(outputs).reshape(first.shape)
     image = axes.imshow(
         y_hat, origin="lower", extent=(low[0], high[0], low[1], high[1]), vmin=0, vmax=1, cmap="RdBu_r", aspect="auto"
     )
