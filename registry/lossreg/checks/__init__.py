@@ -31,10 +31,18 @@ from typing import Any
 from lossreg._catalog import Registry
 from lossreg._errors import AmbiguousNameError, ParameterError, RegistryError, UnknownNameError, did_you_mean
 from lossreg.checks import _fresh, _losses, _regularizers
-from lossreg.checks._arrays import one_line
 from lossreg.checks._domains import DOMAINS
 from lossreg.checks._plugin import REGISTRIES, PluginUnderTest, inner
-from lossreg.checks._results import CheckFailed, CheckSkipped, Result, Verdict, print_results, print_summary
+from lossreg.checks._results import (
+    CheckFailed,
+    CheckSkipped,
+    Result,
+    Verdict,
+    one_line,
+    print_results,
+    print_summary,
+    skip_if,
+)
 from lossreg.checks._shared import Check
 
 __all__ = [
@@ -236,13 +244,12 @@ def _require(target: Target, plugin: PluginUnderTest, check_name: str, reason: s
 
 def _run(plugin: PluginUnderTest, check_name: str, reason: str | None = None) -> Result:
     """Run one check of a plugin, unless there is a reason not to."""
-    check, first = CHECKS[plugin.kind][check_name], next(iter(CHECKS[plugin.kind]))
+    check = CHECKS[plugin.kind][check_name]
     verdict, advice = Verdict.PASS, ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # data that a loss is not made for is tried on purpose
-            if skipped_for := reason or _consequence(plugin, check_name, first):
-                raise CheckSkipped(skipped_for)
+            skip_if(reason := reason or _consequence(plugin, check_name), reason)
             seen = check(plugin)
     except CheckSkipped as skipped:
         verdict, seen, advice = Verdict.SKIP, skipped.seen, skipped.advice
@@ -259,8 +266,9 @@ def _run(plugin: PluginUnderTest, check_name: str, reason: str | None = None) ->
     return Result(str(plugin), plugin.kind, check_name, verdict, seen, advice)
 
 
-def _consequence(plugin: PluginUnderTest, check_name: str, first: str) -> str:
+def _consequence(plugin: PluginUnderTest, check_name: str) -> str:
     """Say which other check tells why this one cannot; an empty string if it can."""
+    first = next(iter(CHECKS[plugin.kind]))
     try:
         _ = plugin.sizes
     except CheckFailed:

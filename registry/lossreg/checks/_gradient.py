@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from lossreg.checks._arrays import Array, call_each, differentiate, not_finite, tensors, to_numpy, value_and_gradient
+from lossreg.checks._arrays import Array, call_each, differencing_dtype, differentiate, differentiator, not_finite
 from lossreg.checks._domains import Arrays
 from lossreg.checks._plugin import PluginUnderTest
-from lossreg.checks._results import CheckFailed, CheckSkipped
+from lossreg.checks._results import CheckFailed, fail_if, skip_if
 
 Differentiated = Callable[..., tuple[Array, Array]]
+Point = tuple[float, float, float]
+"""The place on a line, the value there, and the gradient along it."""
 
 
 def gradient(plugin: PluginUnderTest) -> str:
@@ -24,21 +24,18 @@ def gradient(plugin: PluginUnderTest) -> str:
     a clip. Use keras.ops throughout, with a smooth stand-in; add the epsilon inside a logarithm instead of clipping.
     """
     inputs = [plugin.data(seed, d=d) for d in plugin.sizes[:2] for seed in (9, 10)]
-    dtype = _differencing_dtype(plugin.function, inputs[0])
-    differentiated = functools.partial(differentiate, plugin.function, dtype=dtype)
+    dtype = differencing_dtype(plugin.function, inputs[0])
+    differentiated = differentiator(plugin.function, inputs, dtype)
     moved, checked = False, 0
     for seed, arrays in enumerate(inputs):
         value, slope = differentiated(*arrays)
         if not slope.size:
-            if not plugin.depends_on_data:
-                return "the value does not depend on the data, and there is no gradient"
-            raise CheckFailed("there is no gradient, but the value changes")
-        if not_finite(slope) or not_finite(value):
-            raise CheckSkipped("not finite on ordinary data; see the check 'finite'")
+            fail_if(plugin.depends_on_data, "there is no gradient, but the value changes")
+            return "the value does not depend on the data, and there is no gradient"
+        skip_if(not_finite(slope) or not_finite(value), "not finite on ordinary data; see the check 'finite'")
         moved = moved or bool(np.any(slope))
-        checked += _compare_differences(plugin.function, arrays, slope, dtype, seed)
-    if not moved and plugin.depends_on_data:
-        raise CheckFailed("the gradient is zero everywhere, but the value changes")
+        checked += _compare_differences(differentiated, arrays, slope, dtype, seed)
+    fail_if(not moved and plugin.depends_on_data, "the gradient is zero everywhere, but the value changes")
     if inputs[0][-1].shape == inputs[1][-1].shape:  # a plugin's own data may differ
         _find_jump(differentiated, inputs[0], inputs[1][-1], dtype)
     if plugin.domain.wrong and 1 in plugin.sizes:
@@ -46,20 +43,7 @@ def gradient(plugin: PluginUnderTest) -> str:
     return f"equals finite differences in {dtype} at {checked} points, and explains the value along a line"
 
 
-def _differencing_dtype(function: Callable[..., Any], arrays: Arrays) -> str:
-    """Return float64 where the plugin computes in it, else float32."""
-    try:
-        value, slope = value_and_gradient(function, *tensors(arrays, "float64"))
-    except Exception:
-        return "float32"
-    if slope is None or value.dtype != "float64":
-        return "float32"
-    found = np.concatenate([np.ravel(to_numpy(value)), np.ravel(to_numpy(slope))])
-    # Digits that float32 cannot hold show that nothing inside was cast to it.
-    return "float64" if (found != found.astype(np.float32)).any() else "float32"
-
-
-def _compare_differences(function: Callable[..., Any], arrays: Arrays, slope: Array, dtype: str, seed: int) -> int:
+def _compare_differences(differentiated: Differentiated, arrays: Arrays, slope: Array, dtype: str, seed: int) -> int:
     *targets, last = (np.asarray(x, float) for x in arrays)
     relative, step, floor = (1e-3, 1e-5, 1e-8) if dtype == "float64" else (5e-2, 1e-2, 1e-4)
     floor += relative * float(np.abs(slope).max(initial=0.0))
@@ -68,7 +52,7 @@ def _compare_differences(function: Callable[..., Any], arrays: Arrays, slope: Ar
     def total(point: int, h: float) -> float:
         moved = last.copy()
         moved.flat[point] += h
-        return float(to_numpy(function(*tensors((*targets, moved), dtype))).astype(float).sum())
+        return float(differentiated(*targets, moved)[0].astype(float).sum())
 
     here = total(0, 0.0)
     for point in points:
@@ -78,11 +62,9 @@ def _compare_differences(function: Callable[..., Any], arrays: Arrays, slope: Ar
         slack = floor + relative * max(abs(forward), abs(backward))
         # At a kink any slope between the two sides is right.
         if not min(forward, backward) - slack <= found <= max(forward, backward) + slack:
-            what = "prediction" if targets else "weight"
-            raise CheckFailed(
-                f"the gradient is {found:.4g} where the value changes by {(forward + backward) / 2:.4g} per unit "
-                f"({what} {last.flat[point]:.3g})"
-            )
+            at = f"{'prediction' if targets else 'weight'} {last.flat[point]:.3g}"
+            change = (forward + backward) / 2
+            raise CheckFailed(f"the gradient is {found:.4g} where the value changes by {change:.4g} per unit ({at})")
     return len(points)
 
 
@@ -90,12 +72,11 @@ def _find_jump(differentiated: Differentiated, arrays: Arrays, stop: Array, dtyp
     """Follow the value along a line; where the gradient does not explain a change, narrow it down."""
     *targets, start = arrays
 
-    def at(t: float) -> tuple[float, float, float]:
+    def at(t: float) -> Point:
         value, slope = differentiated(*targets, start + t * (stop - start))
-        along = float((slope * (stop - start)).sum()) if slope.size else 0.0
-        return t, float(value.astype(float).sum()), along
+        return t, float(value.astype(float).sum()), float((slope * (stop - start)).sum()) if slope.size else 0.0
 
-    def unexplained(pair: tuple[tuple[float, float, float], tuple[float, float, float]]) -> float:
+    def unexplained(pair: tuple[Point, Point]) -> float:
         (t0, f0, g0), (t1, f1, g1) = pair
         return abs(f1 - f0 - (g0 + g1) / 2 * (t1 - t0))
 
@@ -107,22 +88,16 @@ def _find_jump(differentiated: Differentiated, arrays: Arrays, stop: Array, dtyp
     for _ in range(20):
         centre = at((low[0] + high[0]) / 2)
         low, high = max([(low, centre), (centre, high)], key=unexplained)
-    jump = abs(high[1] - low[1])
-    noise = 1e-9 if dtype == "float64" else 2e-5
-    if jump > 1e-3 * np.ptp(values) + noise * np.abs(values).max():
-        raise CheckFailed(
-            f"the value jumps by {jump:.3g} between neighbouring inputs, of which the gradient knows nothing"
-        )
+    jump, noise = abs(high[1] - low[1]), (1e-9 if dtype == "float64" else 2e-5) * np.abs(values).max()
+    what = f"the value jumps by {jump:.3g} between neighbouring inputs, of which the gradient knows nothing"
+    fail_if(jump > 1e-3 * np.ptp(values) + noise, what)
 
 
 def _corrects_mistakes(plugin: PluginUnderTest) -> None:
     y_true, y_pred, ideal = np.array(plugin.domain.wrong, float).T[..., None]
     slopes = differentiate(plugin.function, y_true, y_pred)[1]
-    far = call_each(plugin.function, y_true, y_pred)
-    near = call_each(plugin.function, y_true, ideal)
+    far, near = (call_each(plugin.function, y_true, p) for p in (y_pred, ideal))
     for y, p, slope, high, low in zip(y_true.flat, y_pred.flat, slopes.flat, far, near, strict=True):
         # Where the value does not tell wrong from right either, as in an overlap with no target, nothing is cut off.
-        if slope == 0 and high.mean() != low.mean():
-            raise CheckFailed(
-                f"the gradient is 0 at y = {y:g}, p = {p:g}: so wrong a prediction can never be corrected"
-            )
+        blind = slope == 0 and high.mean() != low.mean()
+        fail_if(blind, f"the gradient is 0 at y = {y:g}, p = {p:g}: so wrong a prediction can never be corrected")

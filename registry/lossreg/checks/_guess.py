@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from lossreg.checks._arrays import Array, call, call_each, close, differentiate, one_line
+from lossreg.checks._arrays import Array, call, call_each, close, differentiate
 from lossreg.checks._domains import DOMAINS, Domain
-from lossreg.checks._results import CheckFailed
+from lossreg.checks._results import CheckFailed, one_line
 
 # What is assumed where no kind of data makes sense of a loss: numbers in [0, 1] suit nearly all.
 _LIKELY = ("probability", "categorical", "sparse", "direction", "real", "positive", "logits")
+# Logits are numbers as probabilities are, so what takes them passes for what takes probabilities.
+_LOGITS = {"probability": "logits", "categorical": "categorical_logits", "sparse": "sparse_logits"}
 
 
 def find_domain(function: Callable[..., Any]) -> Domain:
@@ -21,9 +23,6 @@ def find_domain(function: Callable[..., Any]) -> Domain:
 
     Every sample is tried alone, so that a fault of batching does not hide the domain. Highest at the target counts
     too: such a loss has its sign flipped.
-
-    Raises:
-        CheckFailed: if the loss raises on every kind of data.
     """
     if _compares_embeddings(function):
         return DOMAINS["embeddings"]
@@ -38,13 +37,13 @@ def find_domain(function: Callable[..., Any]) -> Domain:
             errors.append(one_line(error))
             continue
         if abs(order) == 1:
-            logits = DOMAINS.get(domain.logits)
+            logits = DOMAINS.get(_LOGITS.get(domain.name, ""))
             return logits if logits and _takes_logits(function, logits, domain) else domain
         orders[domain.name] = order
-    # A loss of a whole batch, or a faulty one.
-    likely = sorted(orders, key=lambda name: _LIKELY.index(name) if name in _LIKELY else len(_LIKELY))
-    if not likely:
+    if not orders:
         raise CheckFailed(f"it raises on every kind of data, first {errors[0]}")
+    # A loss of a whole batch, or a faulty one.
+    likely = [*(name for name in _LIKELY if name in orders), *orders]
     return DOMAINS[next((name for name in likely if not math.isnan(orders[name])), likely[0])]
 
 
@@ -69,9 +68,7 @@ def _order(function: Callable[..., Any], domain: Domain) -> float:
             # A score of a whole batch may not tell single samples apart: change one of many.
             one_of_many = np.eye(8, dtype=bool).reshape(8, 8, *[1] * (ideal.ndim - 1))
             found = _signs([call(function, y_true, np.where(one, away, ideal)) - together for one in one_of_many])
-        for other in others:
-            found |= _signs(_means(function, y_true, other) - low) - {0}
-        orders |= found
+        orders |= found.union(*(_signs(_means(function, y_true, other) - low) - {0} for other in others))
     if not orders:
         raise errors[0]
     return orders.pop() if len(orders) == 1 else 0.0
@@ -91,12 +88,10 @@ def _takes_logits(function: Callable[..., Any], logits: Domain, probabilities: D
         try:
             y_true, ideal, away, *_ = logits.contrast(0, 8, d)
             y_near, near, *_ = probabilities.contrast(0, 8, d)
-            slopes = differentiate(function, y_true, away)[1].reshape(8, d)
-            finite = np.isfinite(call(function, *logits.sample(1, 8, d))).all()
+            moves = np.abs(differentiate(function, y_true, away)[1].reshape(8, d)).max(axis=-1) > 1e-6
+            finite = np.isfinite(call(function, *logits.sample(1, 8, d)))
             lower = call(function, y_true, ideal).mean() < 0.5 * call(function, y_near, near).mean()
-            return (
-                bool((np.abs(slopes) > 1e-6).any(axis=-1).all() and finite and lower) and _order(function, logits) == 1
-            )
+            return bool(moves.all() and finite.all() and lower) and _order(function, logits) == 1
         except Exception:
             continue
     return False
