@@ -33,16 +33,7 @@ from lossreg._errors import AmbiguousNameError, ParameterError, RegistryError, U
 from lossreg.checks import _fresh, _losses, _regularizers
 from lossreg.checks._domains import DOMAINS
 from lossreg.checks._plugin import REGISTRIES, PluginUnderTest, inner
-from lossreg.checks._results import (
-    CheckFailed,
-    CheckSkipped,
-    Result,
-    Verdict,
-    one_line,
-    print_results,
-    print_summary,
-    skip_if,
-)
+from lossreg.checks._results import CheckFailed, CheckSkipped, Result, Verdict, one_line, skip_if
 from lossreg.checks._shared import Check
 
 __all__ = [
@@ -54,8 +45,6 @@ __all__ = [
     "check_all",
     "kind_of",
     "parametrize",
-    "print_results",
-    "print_summary",
 ]
 
 Target = str | Callable[..., Any]
