@@ -36,16 +36,7 @@ from lossreg.checks._plugin import REGISTRIES, PluginUnderTest, inner
 from lossreg.checks._results import CheckFailed, CheckSkipped, Result, Verdict, one_line, skip_if
 from lossreg.checks._shared import Check
 
-__all__ = [
-    "CHECKS",
-    "DOMAINS",
-    "Result",
-    "Verdict",
-    "check",
-    "check_all",
-    "kind_of",
-    "parametrize",
-]
+__all__ = ["CHECKS", "DOMAINS", "Result", "Verdict", "check", "check_all", "kind_of", "parametrize"]
 
 Target = str | Callable[..., Any]
 
@@ -169,12 +160,7 @@ def parametrize(
 
 
 def kind_of(name: str, kind: str | None = None) -> str:
-    """Return whether a name is a loss or a regularizer.
-
-    Raises:
-        AmbiguousNameError: if it is both, or if several packages register it.
-        UnknownNameError: if it is neither; names the nearest one.
-    """
+    """Return whether a name is a loss or a regularizer; raises UnknownNameError or AmbiguousNameError."""
     found = [kind] if kind else [each for each, registry in REGISTRIES.items() if registry.matches(name)]
     if len(found) > 1:
         raise AmbiguousNameError(f"'{name}' is a loss and a regularizer. Say which one: kind loss or regularizer.")
@@ -213,10 +199,9 @@ def _registered(target: Target, kind: str | None) -> Iterator[tuple[str, str]]:
 
 
 def _reasons(kind: str, skip: Mapping[str, str] | None) -> Mapping[str, str]:
-    for name in skip or {}:
-        if name not in CHECKS[kind]:
-            hint = did_you_mean(name, CHECKS[kind])
-            raise ParameterError(f"There is no check '{name}'.{hint} Checks of a {kind}: {', '.join(CHECKS[kind])}.")
+    for name in set(skip or ()) - set(CHECKS[kind]):
+        hint = did_you_mean(name, CHECKS[kind])
+        raise ParameterError(f"There is no check '{name}'.{hint} Checks of a {kind}: {', '.join(CHECKS[kind])}.")
     return skip or {}
 
 

@@ -66,27 +66,25 @@ def differentiate(
     return to_numpy(value), np.empty(0) if gradient is None else to_numpy(gradient)
 
 
-def differentiator(function: Callable[..., Any], inputs: list[tuple[Array, ...]], dtype: str) -> Any:
-    """Return `differentiate` for a function: through a graph, which is faster, where that gives the same."""
+def differentiator(function: Callable[..., Any], inputs: list[tuple[Array, ...]]) -> tuple[Any, str]:
+    """Return `differentiate` for a function, and its dtype: float64 where it computes in it, else float32.
+
+    It goes through a graph, which is faster, where that gives the same.
+    """
+    eager = functools.partial(differentiate, function, dtype="float64")
+    try:
+        found = np.concatenate([x.ravel() for x in eager(*inputs[0])])
+        # Digits that float32 cannot hold show that nothing inside was cast to it.
+        dtype = "float64" if (found != found.astype(np.float32)).any() else "float32"
+    except Exception:
+        dtype = "float32"
     eager = functools.partial(differentiate, function, dtype=dtype)
     graph = functools.partial(eager, through=tensorflow().function(value_and_gradient, autograph=False))
     try:
-        return graph if all(close(a, b) for x in inputs for a, b in zip(graph(*x), eager(*x), strict=True)) else eager
+        agree = all(close(a, b) for x in inputs for a, b in zip(graph(*x), eager(*x), strict=True))
     except Exception:
-        return eager
-
-
-def differencing_dtype(function: Callable[..., Any], inputs: tuple[Array, ...]) -> str:
-    """Return float64 where a plugin computes in it, else float32."""
-    try:
-        value, slope = value_and_gradient(function, *tensors(inputs, "float64"))
-    except Exception:
-        return "float32"
-    if slope is None or value.dtype != "float64":
-        return "float32"
-    found = np.concatenate([np.ravel(to_numpy(value)), np.ravel(to_numpy(slope))])
-    # Digits that float32 cannot hold show that nothing inside was cast to it.
-    return "float64" if (found != found.astype(np.float32)).any() else "float32"
+        agree = False
+    return (graph if agree else eager), dtype
 
 
 def close(a: Array, b: Array, tolerance: float = 1e-4) -> bool:
@@ -106,6 +104,11 @@ def not_finite(array: Array) -> str:
     if np.isfinite(array).all():
         return ""
     return "NaN" if np.isnan(array).any() else "infinite"
+
+
+def first_of(a: Array, words: str, b: Array) -> str:
+    """Return the first number of two arrays, as a text."""
+    return f"{next(iter(a.flat), 0):.6g}{words} {next(iter(b.flat), 0):.6g}"
 
 
 def touches_random_state(function: Callable[[], Any]) -> bool:

@@ -1,6 +1,6 @@
 """The kinds of data that plugins are made for: what to draw, what is ideal, what is wrong, what is extreme.
 
-A loss does not say which data it takes, so the checks try these in turn (see `_guess`), or take the one that the
+A loss does not say which data it takes, so the checks try these in turn (see `find_domain`), or take the one that the
 plugin names. All draws come from a seeded generator.
 """
 
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-Array = Any
+from lossreg.checks._arrays import Array, call, call_each, close, differentiate
+from lossreg.checks._results import CheckFailed, one_line
+
 Arrays = tuple[Array, ...]
 """What a plugin is called with: targets and predictions, or weights."""
 Cases = dict[str, Arrays]
@@ -86,12 +89,6 @@ def _bits(rng: np.random.Generator, n: int, d: int) -> Array:
     return y
 
 
-def _classes(rng: np.random.Generator, n: int, d: int, amount: float) -> Arrays:
-    """Return one-hot targets; others; and what adds an amount to a wrong class."""
-    y = np.eye(d)[rng.permutation(np.arange(n) % d)]
-    return y, np.roll(y, rng.integers(1, d), axis=-1), amount * np.roll(y, 1, axis=-1)
-
-
 def _real(rng: np.random.Generator, n: int, d: int) -> Arrays:
     y = rng.normal(size=(n, d))
     return y, 1.5 * rng.normal(size=(n, d)), y, y + rng.choice([-1, 1], (n, d)) * rng.uniform(0.75, 3, (n, d))
@@ -128,10 +125,14 @@ def _margin(rng: np.random.Generator, n: int, d: int) -> Arrays:
     return y, 1.5 * rng.normal(size=(n, d)), y, -y * rng.uniform(0.5, 3, (n, d))
 
 
-def _categorical(rng: np.random.Generator, n: int, d: int) -> Arrays:
-    y, other, more = _classes(rng, n, d, 0.3)
-    near, ordinary = 0.97 * y + 0.03 / d, np.exp(rng.normal(size=(n, d)))
-    return y, ordinary / ordinary.sum(axis=-1, keepdims=True), near, 0.97 * other + 0.03 / d, near + more
+def _categorical(rng: np.random.Generator, n: int, d: int, logits: bool = False) -> Arrays:
+    y = np.eye(d)[rng.permutation(np.arange(n) % d)]
+    other, next_to = (np.roll(y, by, axis=-1) for by in (rng.integers(1, d), 1))
+    ordinary = rng.normal(size=(n, d))
+    if logits:
+        return y, 2 * ordinary, 6 * y, 6 * other, 6 * y + 3 * next_to
+    near, away = (0.97 * x + 0.03 / d for x in (y, other))
+    return y, np.exp(ordinary) / np.exp(ordinary).sum(axis=-1, keepdims=True), near, away, near + 0.3 * next_to
 
 
 def _class_edges(d: int) -> Cases:
@@ -140,15 +141,10 @@ def _class_edges(d: int) -> Cases:
     return {f"p = {label}": (y, p + 0 * y) for label, p in cases.items()}
 
 
-def _categorical_logits(rng: np.random.Generator, n: int, d: int) -> Arrays:
-    y, other, more = _classes(rng, n, d, 3.0)
-    return y, 2 * rng.normal(size=(n, d)), 6 * y, 6 * other, 6 * y + more
-
-
 def _class_logit_edges(d: int) -> Cases:
     y: Array = np.eye(d)
-    cases = {"all logits 0": 0, "all logits 100": 100, "logit 100 for the target": 100 * y}
-    cases |= {"logit -100 for the target": -100 * y, "logit 100 for a wrong class": 100 * np.roll(y, 1, axis=1)}
+    cases = {"all logits 0": 0, "logit 100 for the target": 100 * y, "logit -100 for the target": -100 * y}
+    cases |= {"logit 100 for a wrong class": 100 * np.roll(y, 1, axis=1), "all logits 100": 100}
     return {label: (y, p + 0 * y) for label, p in cases.items()}
 
 
@@ -221,10 +217,11 @@ _COMPARED = "embeddings that are compared with one another, for labels of which 
 
 def _of_classes(name: str, targets: str, labels: bool) -> list[Domain]:
     make = functools.partial(Domain, sizes=(3, 5), labels=labels)
-    logits = functools.partial(make, edges=_class_logit_edges, invariance=lambda p: p + 1.5)
+    draw, shift = functools.partial(_categorical, logits=True), lambda p: p + 1.5
+    words = f"logits of classes for {targets}"
     return [
         make(name, f"probabilities of classes for {targets}", _categorical, edges=_class_edges),
-        logits(f"{name}_logits", f"logits of classes for {targets}", _categorical_logits),
+        make(f"{name}_logits", words, draw, edges=_class_logit_edges, invariance=shift),
     ]
 
 
@@ -247,3 +244,102 @@ DOMAINS: dict[str, Domain] = {domain.name: domain for domain in _ALL}
 
 WEIGHTS = Domain("weights", "weights", _weights, _SHAPES, _weight_edges, knows_ideal=False)
 """The data that regularizers take: a matrix first."""
+
+# What is assumed where no kind of data makes sense of a loss: numbers in [0, 1] suit nearly all.
+_LIKELY = ("probability", "categorical", "sparse", "direction", "real", "positive", "logits")
+# Logits are numbers as probabilities are, so what takes them passes for what takes probabilities.
+_LOGITS = {"probability": "logits", "categorical": "categorical_logits", "sparse": "sparse_logits"}
+
+
+def find_domain(function: Callable[..., Any]) -> Domain:
+    """Find the kind of data of which a loss makes sense: finite, and lowest at the target.
+
+    Every sample is tried alone, so that a fault of batching does not hide the domain. Highest at the target counts
+    too: such a loss has its sign flipped.
+    """
+    if _compares_embeddings(function):
+        return DOMAINS["embeddings"]
+    orders: dict[str, float] = {}
+    errors: list[str] = []
+    for domain in DOMAINS.values():
+        if domain.batch > 1:
+            continue
+        try:
+            order = _order(function, domain)
+        except Exception as error:
+            errors.append(one_line(error))
+            continue
+        if abs(order) == 1:
+            logits = DOMAINS.get(_LOGITS.get(domain.name, ""))
+            return logits if logits and _takes_logits(function, logits, domain) else domain
+        orders[domain.name] = order
+    if not orders:
+        raise CheckFailed(f"it raises on every kind of data, first {errors[0]}")
+    # A loss of a whole batch, or a faulty one.
+    likely = [*(name for name in _LIKELY if name in orders), *orders]
+    return DOMAINS[next((name for name in likely if not math.isnan(orders[name])), likely[0])]
+
+
+def _order(function: Callable[..., Any], domain: Domain) -> float:
+    """Return 1 if every ideal prediction is below every worse one, -1 if above, 0 if neither, NaN if not finite."""
+    orders: set[float] = set()
+    errors: list[Exception] = []
+    for d in domain.sizes:
+        y_true, ideal, away, *others = domain.contrast(0, 8, d)
+        try:
+            low, high = _means(function, y_true, ideal), _means(function, y_true, away)
+        except Exception as error:
+            errors.append(error)
+            continue
+        if not np.isfinite([*low, *high]).all():
+            return math.nan
+        true, pred = domain.sample(1, 8, d)
+        if domain.invariance and not close(call(function, true, domain.invariance(pred)), call(function, true, pred)):
+            return 0.0
+        found = _signs(high - low)
+        if 0 in found and (together := call(function, y_true, ideal)).ndim == 0:
+            # A score of a whole batch may not tell single samples apart: change one of many.
+            one_of_many = np.eye(8, dtype=bool).reshape(8, 8, *[1] * (ideal.ndim - 1))
+            found = _signs([call(function, y_true, np.where(one, away, ideal)) - together for one in one_of_many])
+        orders |= found.union(*(_signs(_means(function, y_true, other) - low) - {0} for other in others))
+    if not orders:
+        raise errors[0]
+    return orders.pop() if len(orders) == 1 else 0.0
+
+
+def _means(function: Callable[..., Any], y_true: Array, y_pred: Array) -> Array:
+    return np.array([value.mean() for value in call_each(function, y_true, y_pred)])
+
+
+def _signs(differences: Array) -> set[float]:
+    return {float(sign) for sign in np.sign(np.where(np.abs(differences) > 1e-6, differences, 0))}
+
+
+def _takes_logits(function: Callable[..., Any], logits: Domain, probabilities: Domain) -> bool:
+    """Whether a loss that makes sense of probabilities makes more of logits: they are not clipped."""
+    for d in reversed(logits.sizes):
+        try:
+            y_true, ideal, away, *_ = logits.contrast(0, 8, d)
+            y_near, near, *_ = probabilities.contrast(0, 8, d)
+            moves = np.abs(differentiate(function, y_true, away)[1].reshape(8, d)).max(axis=-1) > 1e-6
+            finite = np.isfinite(call(function, *logits.sample(1, 8, d)))
+            lower = call(function, y_true, ideal).mean() < 0.5 * call(function, y_near, near).mean()
+            return bool(moves.all() and finite.all() and lower) and _order(function, logits) == 1
+        except Exception:
+            continue
+    return False
+
+
+def _compares_embeddings(function: Callable[..., Any]) -> bool:
+    """Whether a loss depends on which labels are equal, but not on what they are."""
+    domain = DOMAINS["embeddings"]
+    try:
+        y_true, y_pred = domain.sample(0, 8, domain.sizes[0])
+        value, slope = differentiate(function, y_true, y_pred)
+        renamed = call(function, np.choose(np.unique(y_true, return_inverse=True)[1], [23.0, 11.0, 29.0]), y_pred)
+        regrouped = call(function, np.roll(y_true, 1), y_pred)
+    except Exception:
+        return False
+    return bool(
+        slope.size and np.isfinite(value).all() and np.array_equal(value, renamed) and not close(value, regrouped)
+    )

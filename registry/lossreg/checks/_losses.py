@@ -8,10 +8,9 @@ import re
 import numpy as np
 
 from lossreg.checks._arrays import Array, call, call_each, close, tensors, to_numpy
-from lossreg.checks._gradient import gradient
 from lossreg.checks._plugin import PluginUnderTest, inner
 from lossreg.checks._results import CheckFailed, CheckSkipped, fail_if, failing, skip_if
-from lossreg.checks._shared import LAST, by_name, finite
+from lossreg.checks._shared import LAST, by_name, finite, gradient
 
 _BATCHES = (1, 2, 3, 7)
 _RETURNS_SCALAR = re.compile(r"returns?\W+[^.]*\bscalar\b", re.IGNORECASE)

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from lossreg import KINDS, Parameter, Registry
-from lossreg.checks._arrays import Array, call, close, differentiate, same, touches_random_state
-from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, drawn_by
-from lossreg.checks._guess import find_domain
+from lossreg.checks._arrays import Array, call, close, differentiate, first_of, same, touches_random_state
+from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, drawn_by, find_domain
 from lossreg.checks._results import CheckFailed, fail_if, one_line
 
 REGISTRIES: dict[str, Registry] = {kind: KINDS[kind] for kind in ("loss", "regularizer")}
@@ -181,9 +180,7 @@ class PluginUnderTest:
             call(self.function, *others[i % len(others)])
             after = differentiate(self.function, *first)
             if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True)):
-                a, b = before[0].ravel(), after[0].ravel()
-                what = f"{a[0]:.6g} and then {b[0]:.6g}" if a.size and a.size == b.size and a[0] != b[0] else "differ"
-                return f"the same data called {i + 2} times: {what}"
+                return f"the same data called {i + 2} times: {first_of(before[0], ' and then', after[0])}"
         if touches_random_state(lambda: call(self.function, *first)):
             return "a call changes the state of Python's or NumPy's global random generator"
         return ""

@@ -8,10 +8,9 @@ import re
 import numpy as np
 
 from lossreg.checks._arrays import call
-from lossreg.checks._gradient import gradient
 from lossreg.checks._plugin import PluginUnderTest, inner, own
 from lossreg.checks._results import CheckSkipped, fail_if, one_line, skip_if
-from lossreg.checks._shared import LAST, by_name, finite
+from lossreg.checks._shared import LAST, by_name, finite, gradient
 
 _ZERO = re.compile(
     r"\b(zero|all-zero|null)\s+(weights?|matri\w+|tensors?|kernels?|vectors?)|\b(weights?|kernels?|w)\s*"

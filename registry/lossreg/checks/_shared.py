@@ -6,38 +6,27 @@ does not apply. The first line of its docstring says what it holds, the rest wha
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from lossreg.checks import _fresh
-from lossreg.checks._arrays import (
-    Array,
-    call,
-    close,
-    differentiate,
-    not_finite,
-    same,
-    tensors,
-    to_numpy,
-    value_and_gradient,
-)
+from lossreg.checks import _arrays, _fresh
+from lossreg.checks._arrays import Array, call, close, differentiate, first_of, not_finite, tensors, to_numpy
+from lossreg.checks._domains import Arrays
 from lossreg.checks._plugin import PluginUnderTest, inner, own
 from lossreg.checks._results import CheckFailed, fail_if, failing, one_line, skip_if
 
 Check = Callable[[PluginUnderTest], str]
+Differentiated = Callable[..., tuple[Array, Array]]
+Point = tuple[float, float, float]  # the place on a line, the value there, and the gradient along it
 
 
 def by_name(*checks: Check) -> dict[str, Check]:
     """Return checks by their names, in the order in which they run."""
     return {check.__name__: check for check in checks}
-
-
-def _both(a: Array, other: str, b: Array) -> str:
-    """Return the first number of two arrays, in words."""
-    return f"{next(iter(a.flat), 0):.6g}, {other} {next(iter(b.flat), 0):.6g}"
 
 
 def state(plugin: PluginUnderTest) -> str:
@@ -49,7 +38,8 @@ def state(plugin: PluginUnderTest) -> str:
     # Also after all that the other checks have called.
     used, new = (call(function, *plugin.probes[0]) for function in (plugin.function, own(plugin.create())))
     fail_if(
-        not np.array_equal(used, new, equal_nan=True), f"an object that was used gives {_both(used, 'a new one', new)}"
+        not np.array_equal(used, new, equal_nan=True),
+        f"an object that was used gives {first_of(used, ', a new one', new)}",
     )
     return f"the same value and gradient in {plugin.CALLS} repeated calls, others in between"
 
@@ -70,6 +60,91 @@ def finite(plugin: PluginUnderTest) -> str:
     return f"value and gradient are finite in {len(cases) + len(extremes)} cases, the extremes included"
 
 
+def gradient(plugin: PluginUnderTest) -> str:
+    """The gradient is there, equals finite differences, explains every change along a line, and corrects mistakes.
+
+    Something cuts it off or makes it wrong: NumPy, round, sign, argmax, a comparison, stop_gradient, a custom gradient,
+    a clip. Use keras.ops throughout, with a smooth stand-in; add the epsilon inside a logarithm instead of clipping.
+    """
+    inputs = [plugin.data(seed, d=d) for d in plugin.sizes[:2] for seed in (9, 10)]
+    differentiated, dtype = _arrays.differentiator(plugin.function, inputs)
+    moved, checked = False, 0
+    for seed, arrays in enumerate(inputs):
+        value, slope = differentiated(*arrays)
+        if not slope.size:
+            fail_if(plugin.depends_on_data, "there is no gradient, but the value changes")
+            return "the value does not depend on the data, and there is no gradient"
+        skip_if(not_finite(slope) or not_finite(value), "not finite on ordinary data; see the check 'finite'")
+        moved = moved or bool(np.any(slope))
+        checked += _compare_differences(differentiated, arrays, slope, dtype, seed)
+    fail_if(not moved and plugin.depends_on_data, "the gradient is zero everywhere, but the value changes")
+    if inputs[0][-1].shape == inputs[1][-1].shape:  # a plugin's own data may differ
+        _find_jump(differentiated, inputs[0], inputs[1][-1], dtype)
+    if plugin.domain.wrong and 1 in plugin.sizes:
+        _corrects_mistakes(plugin)
+    return f"equals finite differences in {dtype} at {checked} points, and explains the value along a line"
+
+
+def _compare_differences(differentiated: Differentiated, arrays: Arrays, slope: Array, dtype: str, seed: int) -> int:
+    *targets, last = (np.asarray(x, float) for x in arrays)
+    relative, step, floor = (1e-3, 1e-5, 1e-8) if dtype == "float64" else (5e-2, 1e-2, 1e-4)
+    floor += relative * float(np.abs(slope).max(initial=0.0))
+    points = np.random.default_rng(seed).permutation(last.size)[:12]
+
+    def total(point: int, h: float) -> float:
+        moved = last.copy()
+        moved.flat[point] += h
+        return float(differentiated(*targets, moved)[0].astype(float).sum())
+
+    here = total(0, 0.0)
+    for point in points:
+        h = step * min(1.0, max(abs(last.flat[point]), 0.05))
+        forward, backward = (total(point, h) - here) / h, (here - total(point, -h)) / h
+        found = float(slope.flat[point])
+        slack = floor + relative * max(abs(forward), abs(backward))
+        # At a kink any slope between the two sides is right.
+        if not min(forward, backward) - slack <= found <= max(forward, backward) + slack:
+            at = f"{'prediction' if targets else 'weight'} {last.flat[point]:.3g}"
+            change = (forward + backward) / 2
+            raise CheckFailed(f"the gradient is {found:.4g} where the value changes by {change:.4g} per unit ({at})")
+    return len(points)
+
+
+def _find_jump(differentiated: Differentiated, arrays: Arrays, stop: Array, dtype: str) -> None:
+    """Follow the value along a line; where the gradient does not explain a change, narrow it down."""
+    *targets, start = arrays
+
+    def at(t: float) -> Point:
+        value, slope = differentiated(*targets, start + t * (stop - start))
+        return t, float(value.astype(float).sum()), float((slope * (stop - start)).sum()) if slope.size else 0.0
+
+    def unexplained(pair: tuple[Point, Point]) -> float:
+        (t0, f0, g0), (t1, f1, g1) = pair
+        return abs(f1 - f0 - (g0 + g1) / 2 * (t1 - t0))
+
+    points = [at(t) for t in np.linspace(0, 1, 33)]
+    values = np.array([f for _, f, _ in points])
+    if not_finite(values) or not np.ptp(values):
+        return
+    low, high = max(itertools.pairwise(points), key=unexplained)
+    for _ in range(20):
+        centre = at((low[0] + high[0]) / 2)
+        low, high = max([(low, centre), (centre, high)], key=unexplained)
+    jump, noise = abs(high[1] - low[1]), (1e-9 if dtype == "float64" else 2e-5) * np.abs(values).max()
+    what = f"the value jumps by {jump:.3g} between neighbouring inputs, of which the gradient knows nothing"
+    fail_if(jump > 1e-3 * np.ptp(values) + noise, what)
+
+
+def _corrects_mistakes(plugin: PluginUnderTest) -> None:
+    y_true, y_pred, ideal = np.array(plugin.domain.wrong, float).T[..., None]
+    slopes = differentiate(plugin.function, y_true, y_pred)[1]
+    far, near = (_arrays.call_each(plugin.function, y_true, p) for p in (y_pred, ideal))
+    for y, p, slope, high, low in zip(y_true.flat, y_pred.flat, slopes.flat, far, near, strict=True):
+        # Where the value does not tell wrong from right either, as in an overlap with no target, nothing is cut off.
+        blind = slope == 0 and high.mean() != low.mean()
+        fail_if(blind, f"the gradient is 0 at y = {y:g}, p = {p:g}: so wrong a prediction can never be corrected")
+
+
 def dtypes(plugin: PluginUnderTest) -> str:
     """float16, bfloat16 and float64 work, and none is hard-coded.
 
@@ -80,12 +155,12 @@ def dtypes(plugin: PluginUnderTest) -> str:
     results = {}
     for dtype in ("float16", "bfloat16", "float64"):
         with failing(f"{dtype}: it"):
-            value, gradient = value_and_gradient(plugin.function, *tensors(arrays, dtype))
+            value, gradient = _arrays.value_and_gradient(plugin.function, *tensors(arrays, dtype))
         results[dtype] = value.dtype.name
         if not value.dtype.is_floating:
             continue
         found = to_numpy(value)
-        fail_if(not close(found, reference, 0.1), f"{dtype}: the value is {_both(found, 'in float32', reference)}")
+        fail_if(not close(found, reference, 0.1), f"{dtype}: the value is {first_of(found, ', in float32', reference)}")
         # float16 cannot hold the usual epsilon of 1e-7; Keras's own losses overflow there too.
         lost = dtype != "float16" and gradient is not None and not not_finite(slope) and not_finite(to_numpy(gradient))
         fail_if(lost, f"{dtype}: the gradient is not finite on ordinary data")
@@ -112,7 +187,7 @@ def compiled(plugin: PluginUnderTest) -> str:
     signature = [tf.TensorSpec([None, *x.shape[1:]] if free else x.shape, x.dtype) for x in tensors(arrays)]
 
     def step(*data: Any) -> tuple[Any, Any]:
-        return value_and_gradient(plugin.function, *data)
+        return _arrays.value_and_gradient(plugin.function, *data)
 
     for mode, options in (("graph", {}), ("XLA", {"jit_compile": True})):
         graph = tf.function(step, input_signature=signature, autograph=False, **options)
@@ -122,7 +197,7 @@ def compiled(plugin: PluginUnderTest) -> str:
         for what, a, b in zip(("value", "gradient"), found, eager, strict=True):
             # What is nothing but rounding, next to the value, may be rounded otherwise.
             agree = close(a, b, 1e-3) or np.abs(a - b).max(initial=0) <= 1e-6 * np.abs(eager[0]).max(initial=0)
-            fail_if(not agree, f"{mode}: the {what} is {_both(a, 'eagerly', b)}")
+            fail_if(not agree, f"{mode}: the {what} is {first_of(a, ', eagerly', b)}")
     return "eager, graph and XLA agree" + (", with a batch size that is not known" if free else "")
 
 
@@ -184,7 +259,9 @@ def config(plugin: PluginUnderTest) -> str:
                 continue
             except Exception as error:
                 raise CheckFailed(f"with {shown}, {whose} get_config or from_config raises {one_line(error)}") from None
-            fail_if(not same(after, before), f"with {shown}, {whose} from_config(get_config()) gives other values")
+            fail_if(
+                not _arrays.same(after, before), f"with {shown}, {whose} from_config(get_config()) gives other values"
+            )
     return "; ".join(seen)
 
 
@@ -211,7 +288,7 @@ def saved_model(plugin: PluginUnderTest) -> str:
     arrays = plugin.data(17)
     expected = to_numpy(plugin.made(*tensors(arrays)))
     found = _fresh.value_after_loading(plugin.kind, plugin.made, arrays)
-    fail_if(not close(found, expected), f"in a fresh process the value is {_both(found, 'here', expected)}")
+    fail_if(not close(found, expected), f"in a fresh process the value is {first_of(found, ', here', expected)}")
     return "a saved model loads in a fresh process and gives the same value"
 
 
