@@ -25,7 +25,7 @@ class Unbounded:
         self.initial = initial
 
     def __call__(self, unconstrained: Any) -> Any:
-        """Return the value of what is trained."""
+        """Return the number for what is trained."""
         return unconstrained
 
     def inverse(self, value: float) -> float:
@@ -43,8 +43,6 @@ class Bounded:
         lower: `a`, the lower bound, which is approached and not reached. Defaults to 0.
         upper: `b`, the upper bound, likewise. Defaults to 1.
 
-    Raises ValueError if a value is not between the bounds.
-
     Example:
     >>> r = Bounded(initial=0.8)
     >>> float(r(ops.convert_to_tensor(r.inverse(0.75))))
@@ -52,16 +50,14 @@ class Bounded:
     """
 
     def __init__(self, initial: float = 0.5, lower: float = 0.0, upper: float = 1.0) -> None:
-        self.initial = initial
-        self.lower = lower
-        self.upper = upper
+        self.initial, self.lower, self.upper = initial, lower, upper
 
     def __call__(self, unconstrained: Any) -> Any:
-        """Return the value of what is trained."""
+        """Return the number for what is trained."""
         return self.lower + (self.upper - self.lower) * ops.sigmoid(unconstrained)
 
     def inverse(self, value: float) -> float:
-        """Return what is trained for a value."""
+        """Return what is trained for a value; raises ValueError if it is not between the bounds."""
         if not self.lower < value < self.upper:
             raise ValueError(f"{value:g} is not between {self.lower:g} and {self.upper:g}")
         return math.log((value - self.lower) / (self.upper - value))
@@ -75,8 +71,6 @@ class Positive:
     Arguments:
         initial: the value at the start, above 0. Defaults to 1.
 
-    Raises ValueError if a value is not above 0.
-
     Example:
     >>> Positive().inverse(1.0)
     0.0
@@ -86,11 +80,11 @@ class Positive:
         self.initial = initial
 
     def __call__(self, unconstrained: Any) -> Any:
-        """Return the value of what is trained."""
+        """Return the number for what is trained."""
         return ops.exp(unconstrained)
 
     def inverse(self, value: float) -> float:
-        """Return what is trained for a value."""
+        """Return what is trained for a value; raises ValueError if it is not above 0."""
         if not value > 0:
             raise ValueError(f"{value:g} is not above 0")
         return math.log(value)
@@ -100,14 +94,11 @@ class Uncertainty(Positive):
     """A learned weight of one of several losses, by the uncertainty of its task.
 
     Formula: `w = exp(-s) / 2`, where `s = log σ²` is trained, and `s / 2` is added to the loss: together
-    `L / (2 σ²) + log σ`, the negative log-likelihood of a Gaussian of variance `σ²`. The added term keeps the weight
-    from becoming 0. For a fixed `L` the sum is least at `w = 1 / (2 L)`, so terms of different size come to weigh the
-    same. The paper's weight of a cross-entropy, `1 / σ²`, differs by a constant in `s` only.
+    `L / (2 σ²) + log σ`, the negative log-likelihood of a Gaussian of variance `σ²`. For a fixed `L` the sum is least
+    at `w = 1 / (2 L)`, so the weight does not become 0, and terms of different size come to weigh the same.
 
     Arguments:
         initial: the weight at the start, above 0. Defaults to 0.5: a variance of 1.
-
-    Raises ValueError if a value is not above 0.
 
     Example:
     >>> weight = Uncertainty()
@@ -115,15 +106,14 @@ class Uncertainty(Positive):
     >>> round(float(s), 4), round(float(weight(s)), 4), round(float(weight.penalty(s)), 4)
     (-1.3863, 2.0, -0.6931)
 
-    Source: A. Kendall, Y. Gal and R. Cipolla, "Multi-Task Learning Using Uncertainty to Weigh Losses for Scene Geometry
-    and Semantics", 2018, arXiv:1705.07115.
+    Source: A. Kendall, Y. Gal and R. Cipolla, "Multi-Task Learning Using Uncertainty …", 2018, arXiv:1705.07115.
     """
 
     def __init__(self, initial: float = 0.5) -> None:
         self.initial = initial
 
     def __call__(self, unconstrained: Any) -> Any:
-        """Return the weight of what is trained."""
+        """Return the number for what is trained."""
         return ops.exp(-unconstrained) / 2
 
     def penalty(self, unconstrained: Any) -> Any:

@@ -1,4 +1,8 @@
-"""Regularizers: those of the note, penalties that make weights or groups of them zero, and those of singular values."""
+"""Regularizers: those of the note, penalties that make weights or groups of them zero, and those of singular values.
+
+All take weights of a floating dtype, of any shape where nothing else is said, and return the penalty, a scalar of that
+dtype.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,9 @@ def none(weights: Any) -> Any:
     Formula: `0`.
 
     Arguments:
-        weights: weights of any shape and floating dtype.
+        weights: weights of any shape.
 
-    Returns zero, a scalar of the dtype of the weights. Example:
+    Example:
     >>> float(none(ops.ones((2, 4))))
     0.0
     """
@@ -29,10 +33,10 @@ def l2custom(weights: Any, r: float = 0.0001) -> Any:
     Formula: `Σ r w²`.
 
     Arguments:
-        weights: weights of any shape and floating dtype.
+        weights: weights of any shape.
         r: the scale of the penalty, at least 0. Defaults to 0.0001, as in the note.
 
-    Returns the penalty, a scalar of the dtype of the weights. Example:
+    Example:
     >>> float(l2custom(ops.array([[1.0, 2.0]]), r=0.5))
     2.5
 
@@ -47,16 +51,15 @@ def elastic_net(weights: Any, factor: float = 0.01, l1_ratio: float = 0.5) -> An
     Formula: `λ (ρ Σ |w| + (1 - ρ) / 2 Σ w²)`.
 
     Arguments:
-        weights: weights of any shape and floating dtype.
+        weights: weights of any shape.
         factor: `λ`, the scale of the penalty (`alpha` in scikit-learn), at least 0. Defaults to 0.01.
         l1_ratio: `ρ`, the share of L1, in [0, 1]. Defaults to 0.5.
 
-    Returns the penalty, a scalar of the dtype of the weights. Example:
+    Example:
     >>> float(elastic_net(ops.array([[1.0, -3.0]]), factor=0.5, l1_ratio=0.5))  # 0.5 (0.5 × 4 + 0.25 × 10)
     2.25
 
-    Source: H. Zou and T. Hastie, "Regularization and Variable Selection via the Elastic Net", 2005; the
-    parametrization is that of `sklearn.linear_model.ElasticNet`.
+    Source: H. Zou and T. Hastie, "Regularization and Variable Selection via the Elastic Net", 2005.
     """
     return factor * (l1_ratio * ops.sum(ops.abs(weights)) + (1 - l1_ratio) / 2 * ops.sum(ops.square(weights)))
 
@@ -68,21 +71,16 @@ def group_lasso(weights: Any, factor: float = 0.01, axis: int = -1) -> Any:
     a group that is zero is taken as zero.
 
     Arguments:
-        weights: weights of any rank from 1 and any floating dtype. In a kernel of `Dense` or `Conv2D` the last axis
-            numbers the output units; weights of rank 1, such as a bias, are groups of one, which makes this L1.
+        weights: weights of rank 1 or higher; those of rank 1, such as a bias, are groups of one, which makes this L1.
         factor: `λ`, the scale of the penalty, at least 0. Defaults to 0.01.
-        axis: the axis that numbers the groups: -1 for output units, -2 for inputs, which selects features. Defaults
-            to -1.
+        axis: the axis that numbers the groups: in a kernel -1, the default, for output units, -2 for inputs.
 
-    Returns the penalty, a scalar of the dtype of the weights. Example:
+    Example:
     >>> kernel = ops.array([[3.0, 0.0], [4.0, 0.0]])
-    >>> round(float(group_lasso(kernel, factor=1.0)), 4)  # √2 × 5 + √2 × 0
-    7.0711
-    >>> round(float(group_lasso(kernel, factor=1.0, axis=0)), 4)  # √2 × 3 + √2 × 4
-    9.8995
+    >>> [round(float(group_lasso(kernel, 1.0, axis)), 4) for axis in (-1, 0)]  # √2 × (5 + 0) and √2 × (3 + 4)
+    [7.0711, 9.8995]
 
-    Source: M. Yuan and Y. Lin, "Model Selection and Estimation in Regression with Grouped Variables", 2006; for
-    networks W. Wen et al., "Learning Structured Sparsity in Deep Neural Networks", 2016, arXiv:1608.03665.
+    Source: M. Yuan and Y. Lin, "Model Selection … with Grouped Variables", 2006; for networks arXiv:1608.03665.
     """
     groups = ops.moveaxis(weights, axis, 0)
     groups = ops.reshape(groups, (groups.shape[0], -1))
@@ -96,15 +94,14 @@ def hoyer_square(weights: Any, factor: float = 0.001) -> Any:
     are zero, with gradient zero. It does not change when all weights are scaled, so it does not shrink large ones.
 
     Arguments:
-        weights: weights of any shape and floating dtype, taken as one vector.
+        weights: weights of any shape, taken as one vector.
         factor: `λ`, the scale of the penalty, at least 0. Defaults to 0.001, as in the authors' code.
 
-    Returns the penalty, a scalar of the dtype of the weights. Example:
+    Example:
     >>> [round(float(hoyer_square(ops.array(w), factor=1.0)), 4) for w in ([2.0, 2.0], [2.0, 0.0], [3.0, 4.0])]
     [2.0, 1.0, 1.96]
 
-    Source: H. Yang, W. Wen and H. Li, "DeepHoyer: Learning Sparser Neural Network with Differentiable Scale-Invariant
-    Sparsity Measures", 2020, arXiv:1908.09979.
+    Source: H. Yang, W. Wen and H. Li, "DeepHoyer", 2020, arXiv:1908.09979.
     """
     vector = ops.reshape(weights, (-1,))
     norm = _norm(vector)
@@ -127,17 +124,15 @@ def spectral_norm(weights: Any, factor: float = 0.01) -> Any:
     Formula: `λ σ₁(W)`, the largest singular value. The gradient is `λ u₁ v₁ᵀ`, and zero where all weights are zero.
 
     Arguments:
-        weights: weights of any rank from 1 and any floating dtype, reshaped to `(-1, last axis)`; of rank 1 their
-            norm is Euclidean. One decomposition is made per call: for kernels with thousands of inputs and units it
-            costs more than the layer.
+        weights: weights of rank 1 or higher, reshaped to `(-1, last axis)`; they are decomposed at each call, which
+            for kernels with thousands of inputs and units costs more than the layer.
         factor: `λ`, the scale of the penalty, at least 0. Defaults to 0.01.
 
-    Returns the penalty, a scalar of the dtype of the weights. Example:
+    Example:
     >>> round(float(spectral_norm(ops.array([[3.0, 0.0], [0.0, -4.0]]), factor=1.0)), 4)
     4.0
 
-    Source: Y. Yoshida and T. Miyato, "Spectral Norm Regularization for Improving the Generalizability of Deep
-    Learning", 2017, arXiv:1705.10941, where half its square is added.
+    Source: Y. Yoshida and T. Miyato, "Spectral Norm Regularization …", 2017, arXiv:1705.10941 (there half its square).
     """
     return factor * _sum_of_singular_values(weights, largest=1)
 
@@ -151,12 +146,11 @@ def nuclear_norm(weights: Any, factor: float = 0.01) -> Any:
         weights: what `spectral_norm` takes, decomposed likewise, once per call.
         factor: `λ`, the scale of the penalty, at least 0. Defaults to 0.01.
 
-    Returns the penalty, a scalar of the dtype of the weights. Example:
+    Example:
     >>> round(float(nuclear_norm(ops.array([[3.0, 0.0], [0.0, -4.0]]), factor=1.0)), 4)
     7.0
 
-    Source: M. Fazel, H. Hindi and S. Boyd, "A Rank Minimization Heuristic with Application to Minimum Order System
-    Approximation", 2001.
+    Source: M. Fazel, H. Hindi and S. Boyd, "A Rank Minimization Heuristic …", 2001.
     """
     return factor * _sum_of_singular_values(weights)
 

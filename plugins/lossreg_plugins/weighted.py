@@ -15,9 +15,7 @@ def weighted(terms: dict[str, Callable[..., Any]], weights: dict[str, float] = {
         terms: the terms by a name of your choice; in a config, nodes of their own.
         weights: the weight of each term by the same name; 1 where it is left out. Defaults to no weights.
 
-    Returns a function of what the terms are functions of.
-
-    Raises ValueError if a weight belongs to no term, or there is no term.
+    Returns a function of the terms' data. Raises ValueError if a weight belongs to no term, or there is no term.
 
     Example:
     >>> total = weighted({"first": abs, "second": float}, {"second": 0.5})

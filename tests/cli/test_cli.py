@@ -14,7 +14,7 @@ import pytest
 
 import lossreg
 from lossreg import Registry
-from lossreg.cli import _listing, main
+from lossreg.cli import _list, main
 from lossreg.cli._new import template
 from tests.conftest import ROOT, Run, install, with_packages
 
@@ -26,7 +26,7 @@ def installed(losses: Registry, regularizers: Registry, monkeypatch: pytest.Monk
     """The strangers' packages are installed where the commands look."""
     found = (losses, regularizers, *losses.kind.numbers)
     for kind, registry_ in zip(("loss", "regularizer", "schedule", "learned"), found, strict=True):
-        monkeypatch.setitem(_listing.KINDS, kind, registry_)
+        monkeypatch.setitem(_list.KINDS, kind, registry_)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ class TestList:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Any
     ) -> None:
         site = install(tmp_path, ROOT / "tests" / "packages" / "vanished")
-        monkeypatch.setitem(_listing.KINDS, "loss", with_packages(site, monkeypatch, lossreg.losses))
+        monkeypatch.setitem(_list.KINDS, "loss", with_packages(site, monkeypatch, lossreg.losses))
         code, output, _ = call("list", "--kind", "loss")
         assert code == 0
         assert rows(output)["vanished"] == [
@@ -121,16 +121,17 @@ class TestList:
             *("A learned number between two bounds, by a sigmoid.", "ok"),
         ]
 
-    @pytest.mark.parametrize("kind", _listing.KINDS)
+    @pytest.mark.parametrize("kind", _list.KINDS)
     def test_one_kind_alone(self, installed: None, call: Any, kind: str) -> None:
         _, output, _ = call("list", "--kind", kind, "--json")
         assert {entry["kind"] for entry in json.loads(output)} == {kind}
 
     def test_a_table_is_called_by_what_it_holds(self, installed: None, call: Any) -> None:
-        titles = [line.strip() for line in call("list")[1].splitlines() if line[:1].isdigit()]
-        counts = [len(found.plugins()) for found in _listing.KINDS.values()]
+        titles = [line for line in call("list")[1].splitlines() if line[:1].isdigit()]
+        counts = [len(found.plugins()) for found in _list.KINDS.values()]
         nouns = ["losses", "regularizers", "schedules", "learned numbers"]
-        assert titles == [f"{n} {noun}" for n, noun in zip(counts, nouns, strict=True)]
+        expected = [f"{count} {noun}" for count, noun in zip(counts, nouns, strict=True)]
+        assert [title.rstrip() for title in titles] == expected
 
 
 class TestShow:

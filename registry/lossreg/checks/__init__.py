@@ -31,24 +31,12 @@ from typing import Any
 from lossreg._catalog import Registry
 from lossreg._errors import AmbiguousNameError, ParameterError, RegistryError, UnknownNameError, did_you_mean
 from lossreg.checks import _fresh, _losses, _regularizers
-from lossreg.checks._arrays import one_line
 from lossreg.checks._domains import DOMAINS
 from lossreg.checks._plugin import REGISTRIES, PluginUnderTest, inner
-from lossreg.checks._results import CheckFailed, CheckSkipped, Result, Verdict, print_results, print_summary
+from lossreg.checks._results import CheckFailed, CheckSkipped, Result, Verdict, one_line, skip_if
 from lossreg.checks._shared import Check
 
-__all__ = [
-    "CHECKS",
-    "DOMAINS",
-    "Result",
-    "Verdict",
-    "check",
-    "check_all",
-    "kind_of",
-    "parametrize",
-    "print_results",
-    "print_summary",
-]
+__all__ = ["CHECKS", "DOMAINS", "Result", "Verdict", "check", "check_all", "kind_of", "parametrize"]
 
 Target = str | Callable[..., Any]
 
@@ -172,12 +160,7 @@ def parametrize(
 
 
 def kind_of(name: str, kind: str | None = None) -> str:
-    """Return whether a name is a loss or a regularizer.
-
-    Raises:
-        AmbiguousNameError: if it is both, or if several packages register it.
-        UnknownNameError: if it is neither; names the nearest one.
-    """
+    """Return whether a name is a loss or a regularizer; raises UnknownNameError or AmbiguousNameError."""
     found = [kind] if kind else [each for each, registry in REGISTRIES.items() if registry.matches(name)]
     if len(found) > 1:
         raise AmbiguousNameError(f"'{name}' is a loss and a regularizer. Say which one: kind loss or regularizer.")
@@ -216,10 +199,9 @@ def _registered(target: Target, kind: str | None) -> Iterator[tuple[str, str]]:
 
 
 def _reasons(kind: str, skip: Mapping[str, str] | None) -> Mapping[str, str]:
-    for name in skip or {}:
-        if name not in CHECKS[kind]:
-            hint = did_you_mean(name, CHECKS[kind])
-            raise ParameterError(f"There is no check '{name}'.{hint} Checks of a {kind}: {', '.join(CHECKS[kind])}.")
+    for name in set(skip or ()) - set(CHECKS[kind]):
+        hint = did_you_mean(name, CHECKS[kind])
+        raise ParameterError(f"There is no check '{name}'.{hint} Checks of a {kind}: {', '.join(CHECKS[kind])}.")
     return skip or {}
 
 
@@ -236,13 +218,12 @@ def _require(target: Target, plugin: PluginUnderTest, check_name: str, reason: s
 
 def _run(plugin: PluginUnderTest, check_name: str, reason: str | None = None) -> Result:
     """Run one check of a plugin, unless there is a reason not to."""
-    check, first = CHECKS[plugin.kind][check_name], next(iter(CHECKS[plugin.kind]))
+    check = CHECKS[plugin.kind][check_name]
     verdict, advice = Verdict.PASS, ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # data that a loss is not made for is tried on purpose
-            if skipped_for := reason or _consequence(plugin, check_name, first):
-                raise CheckSkipped(skipped_for)
+            skip_if(reason := reason or _consequence(plugin, check_name), reason)
             seen = check(plugin)
     except CheckSkipped as skipped:
         verdict, seen, advice = Verdict.SKIP, skipped.seen, skipped.advice
@@ -259,8 +240,9 @@ def _run(plugin: PluginUnderTest, check_name: str, reason: str | None = None) ->
     return Result(str(plugin), plugin.kind, check_name, verdict, seen, advice)
 
 
-def _consequence(plugin: PluginUnderTest, check_name: str, first: str) -> str:
+def _consequence(plugin: PluginUnderTest, check_name: str) -> str:
     """Say which other check tells why this one cannot; an empty string if it can."""
+    first = next(iter(CHECKS[plugin.kind]))
     try:
         _ = plugin.sizes
     except CheckFailed:

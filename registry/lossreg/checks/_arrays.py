@@ -19,12 +19,6 @@ def tensorflow() -> Any:
     return importlib.import_module("tensorflow")
 
 
-def one_line(error: BaseException) -> str:
-    """Return an exception as one short line."""
-    text = " ".join(str(error).split()).partition(". ")[0]
-    return f"{type(error).__name__}: {text[:160]}{'…' if len(text) > 160 else ''}"
-
-
 def tensors(inputs: tuple[Array, ...], dtype: str = "float32") -> list[Any]:
     """Return arrays as tensors of one dtype, as Keras hands them over."""
     return [tensorflow().convert_to_tensor(np.asarray(x), dtype=dtype) for x in inputs]
@@ -64,10 +58,33 @@ def value_and_gradient(function: Callable[..., Any], *inputs: Any) -> tuple[Any,
     return value, None if gradient is None else tf.convert_to_tensor(gradient)
 
 
-def differentiate(function: Callable[..., Any], *inputs: Array, dtype: str = "float32") -> tuple[Array, Array]:
+def differentiate(
+    function: Callable[..., Any], *inputs: Array, dtype: str = "float32", through: Any = value_and_gradient
+) -> tuple[Array, Array]:
     """Return value and gradient as arrays; a missing gradient is an array without elements."""
-    value, gradient = value_and_gradient(function, *tensors(inputs, dtype))
+    value, gradient = through(function, *tensors(inputs, dtype))
     return to_numpy(value), np.empty(0) if gradient is None else to_numpy(gradient)
+
+
+def differentiator(function: Callable[..., Any], inputs: list[tuple[Array, ...]]) -> tuple[Any, str]:
+    """Return `differentiate` for a function, and its dtype: float64 where it computes in it, else float32.
+
+    It goes through a graph, which is faster, where that gives the same.
+    """
+    eager = functools.partial(differentiate, function, dtype="float64")
+    try:
+        found = np.concatenate([x.ravel() for x in eager(*inputs[0])])
+        # Digits that float32 cannot hold show that nothing inside was cast to it.
+        dtype = "float64" if (found != found.astype(np.float32)).any() else "float32"
+    except Exception:
+        dtype = "float32"
+    eager = functools.partial(differentiate, function, dtype=dtype)
+    graph = functools.partial(eager, through=tensorflow().function(value_and_gradient, autograph=False))
+    try:
+        agree = all(close(a, b) for x in inputs for a, b in zip(graph(*x), eager(*x), strict=True))
+    except Exception:
+        agree = False
+    return (graph if agree else eager), dtype
 
 
 def close(a: Array, b: Array, tolerance: float = 1e-4) -> bool:
@@ -87,6 +104,11 @@ def not_finite(array: Array) -> str:
     if np.isfinite(array).all():
         return ""
     return "NaN" if np.isnan(array).any() else "infinite"
+
+
+def first_of(a: Array, words: str, b: Array) -> str:
+    """Return the first number of two arrays, as a text."""
+    return f"{next(iter(a.flat), 0):.6g}{words} {next(iter(b.flat), 0):.6g}"
 
 
 def touches_random_state(function: Callable[[], Any]) -> bool:

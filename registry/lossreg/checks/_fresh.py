@@ -7,6 +7,7 @@ request a line: a kind, and a folder with a model and with data to call the load
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import json
 import os
@@ -18,42 +19,30 @@ from typing import Any
 
 import numpy as np
 
-from lossreg.checks._arrays import Array, one_line
-
-
-class LoadingError(Exception):
-    """The model could not be saved or loaded; the message says why."""
+from lossreg.checks._arrays import Array
+from lossreg.checks._results import fail_if, failing, one_line
 
 
 def value_after_loading(kind: str, made: Any, arrays: tuple[Array, ...]) -> Array:
-    """Save a model with a loss or regularizer, load it in the fresh process, and return the value it gives there.
-
-    Raises:
-        LoadingError: if the model cannot be saved, or not loaded.
-    """
+    """Save a model with a loss or regularizer, load it in the fresh process, and return the value it gives there."""
     import keras
 
     regularizer = made if kind == "regularizer" else None
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, kernel_regularizer=regularizer)])
     model.compile("sgd", loss=made if kind == "loss" else None)
     with tempfile.TemporaryDirectory(prefix="lossreg-checks-") as folder:
-        try:
+        with failing("in a fresh process: saving"):
             model.save(f"{folder}/model.keras")
-        except Exception as error:
-            raise LoadingError(f"saving raises {one_line(error)}") from None
         np.savez(f"{folder}/data.npz", *arrays)
-        process = start()
+        process, answer = start(), None
         assert process.stdout
-        try:
+        with contextlib.suppress(OSError):
             print(kind, folder, file=process.stdin, flush=True)
             answer = json.loads(process.stdout.readline() or "null")
-        except OSError:
-            answer = None
     if answer is None:
         stop()
-        raise LoadingError("the process ended without an answer")
-    if isinstance(answer, str):
-        raise LoadingError(answer)
+    fail_if(answer is None, "in a fresh process: the process ended without an answer")
+    fail_if(isinstance(answer, str), f"in a fresh process: {answer}")
     return np.array(answer)
 
 

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from lossreg import KINDS, Parameter, Registry
-from lossreg.checks._arrays import Array, call, close, differentiate, one_line, same, touches_random_state
-from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, drawn_by
-from lossreg.checks._guess import find_domain
-from lossreg.checks._results import CheckFailed
+from lossreg.checks._arrays import Array, call, close, differentiate, first_of, same, touches_random_state
+from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, drawn_by, find_domain
+from lossreg.checks._results import CheckFailed, fail_if, one_line
 
 REGISTRIES: dict[str, Registry] = {kind: KINDS[kind] for kind in ("loss", "regularizer")}
 """The kinds that have checks."""
@@ -40,14 +39,7 @@ def own(made: Any) -> Callable[..., Any]:
 
 @dataclass
 class PluginUnderTest:
-    """One plugin with its parameters.
-
-    Arguments:
-        kind: `"loss"` or `"regularizer"`.
-        name: its registered name.
-        params: the parameters that were asked for.
-        domain_name: the kind of data to use, where it is known.
-    """
+    """One plugin with the parameters that were asked for, and the kind of data to use, where it is known."""
 
     kind: str
     name: str
@@ -60,7 +52,6 @@ class PluginUnderTest:
 
     @property
     def registry(self) -> Registry:
-        """The registry that holds the plugin."""
         return REGISTRIES[self.kind]
 
     @functools.cached_property
@@ -75,13 +66,11 @@ class PluginUnderTest:
 
     @functools.cached_property
     def docstring(self) -> str:
-        """The docstring, and that of `call` or `__call__`."""
-        call = getattr(self.target, "call", None) if isinstance(self.target, type) else None
-        return f"{inspect.getdoc(self.target) or ''}\n{inspect.getdoc(call) or ''}"
+        """The docstring, and that of the method `call`."""
+        return f"{inspect.getdoc(self.target) or ''}\n{inspect.getdoc(getattr(self.target, 'call', None)) or ''}"
 
     @functools.cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Its hyperparameters."""
         return self.registry.describe(self.name).parameters
 
     @property
@@ -118,11 +107,7 @@ class PluginUnderTest:
 
     @functools.cached_property
     def domain(self) -> Domain:
-        """The kind of data that it is made for: named, or found by trying.
-
-        Raises:
-            CheckFailed: if a loss raises on every kind of data, or if the named kind does not exist.
-        """
+        """The kind of data that it is made for: named, or found by trying."""
         if self.kind == "regularizer":
             return WEIGHTS
         named = self.domain_name or self.hint("lossreg_domain")
@@ -134,20 +119,16 @@ class PluginUnderTest:
 
     @functools.cached_property
     def sizes(self) -> tuple[Any, ...]:
-        """The numbers of outputs that the loss takes, or the shapes of weights that the regularizer takes.
-
-        Raises:
-            CheckFailed: if it takes none.
-        """
-        errors = {}
+        """The numbers of outputs that the loss takes, or the shapes of weights that the regularizer takes."""
+        taken, errors = [], []
         for d in self.domain.sizes:
             try:
                 call(self.function, *self.domain.sample(0, max(5, self.domain.batch), d))
+                taken.append(d)
             except Exception as error:
-                errors[d] = one_line(error)
-        if len(errors) == len(self.domain.sizes):
-            raise CheckFailed(f"{self.domain.words}: it raises {next(iter(errors.values()))}")
-        return tuple(d for d in self.domain.sizes if d not in errors)
+                errors.append(one_line(error))
+        fail_if(not taken, f"{self.domain.words}: it raises {''.join(errors[:1])}")
+        return tuple(taken)
 
     def data(self, seed: int, n: int = 5, d: Any = None) -> Arrays:
         """Return ordinary data: targets and predictions of at least `n` samples, or weights."""
@@ -175,12 +156,11 @@ class PluginUnderTest:
         y_true, y_pred = self.data(1, 5, 1)
         value = call(self.function, y_true, y_pred)
         pairs = np.array([[call(self.function, y[None], p[None]).sum() for p in y_pred] for y in y_true])
-        own, together = np.diag(pairs), value.squeeze()
-        right = [own, own.mean(), own.sum()]
+        right = [f(np.diag(pairs)) for f in (np.array, np.mean, np.sum)]
         crossed = [pairs, pairs.T, *(f(pairs, axis=axis) for f in (np.mean, np.sum) for axis in (0, 1, None))]
-        if any(close(together, x) for x in right) or not any(close(together, x) for x in crossed):
-            return ""
-        return f"with shape (5, 1) for both, every target is compared with every prediction, to values {value.shape}"
+        matches = [any(close(value.squeeze(), x) for x in expected) for expected in (right, crossed)]
+        seen = f"with shape (5, 1) for both, every target is compared with every prediction, to values {value.shape}"
+        return seen if matches == [False, True] else ""
 
     @functools.cached_property
     def depends_on_data(self) -> bool:
@@ -200,9 +180,7 @@ class PluginUnderTest:
             call(self.function, *others[i % len(others)])
             after = differentiate(self.function, *first)
             if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True)):
-                a, b = before[0].ravel(), after[0].ravel()
-                what = f"{a[0]:.6g} and then {b[0]:.6g}" if a.size and a.size == b.size and a[0] != b[0] else "differ"
-                return f"the same data called {i + 2} times: {what}"
+                return f"the same data called {i + 2} times: {first_of(before[0], ' and then', after[0])}"
         if touches_random_state(lambda: call(self.function, *first)):
             return "a call changes the state of Python's or NumPy's global random generator"
         return ""
@@ -221,20 +199,21 @@ class PluginUnderTest:
         except Exception:
             return []
 
-    def _variants(self, parameter: Parameter) -> list[Any]:
-        """Return other values for a parameter, by its type and value."""
-        value = self.value_of(parameter)
+    def _variants(self, parameter: Parameter) -> list[Change]:
+        """Return changes of a parameter, by its type and value."""
+        value, others = self.value_of(parameter), []
         if choices := _choices(parameter.type):
-            return [choice for choice in choices if choice != value and choice is not None]
-        if isinstance(value, bool):
-            return [not value]
-        if parameter.name == "axis":
-            return [-2, 0, 1]
-        if isinstance(value, (int, float)):
-            whole = [value + 1, value - 1, value + 2] if isinstance(value, int) else []
-            numbers = [2 * value, value / 2, value + 1, value + 0.1, value - 0.1, 1 - value, 10 * value, value / 10]
-            return [number for number in dict.fromkeys([*whole, *numbers]) if number != value]
-        return [0.5, 2.0, 0, 1, True] if value is None else []
+            others = [choice for choice in choices if choice is not None]
+        elif isinstance(value, bool):
+            others = [not value]
+        elif parameter.name == "axis":
+            return [{"axis": axis} for axis in (-2, 0, 1)]
+        elif isinstance(value, (int, float)):
+            others = [value + 1, value - 1, value + 2] if isinstance(value, int) else []
+            others += [2 * value, value / 2, value + 1, value + 0.1, value - 0.1, 1 - value, 10 * value, value / 10]
+        elif value is None:
+            others = [0.5, 2.0, 0, 1, True]
+        return [{parameter.name: other} for other in dict.fromkeys(others) if other != value]
 
     @functools.cached_property
     def effects(self) -> dict[str, Change]:
@@ -245,27 +224,23 @@ class PluginUnderTest:
         """
         found: dict[str, Change] = {}
         for parameter in self.parameters:
-            shown, accepted = self._first_that_shows({}, [{parameter.name: v} for v in self._variants(parameter)])
-            if shown:
-                found[parameter.name] = shown
-            # Another axis may be the same axis, counted from the other end; `None` says nothing of its type.
-            elif accepted and parameter.name != "axis" and self.value_of(parameter) is not None:
-                others = [{p.name: v} for p in self.parameters if p is not parameter for v in self._variants(p)[:3]]
-                tried = (self._first_that_shows(other, accepted[:3])[0] for other in others)
-                found[parameter.name] = next(filter(None, tried), {})
+            changes = self._variants(parameter)
+            shown = self._first_that_shows({}, changes)
+            if not shown:
+                accepted = [change for change in changes if self._fingerprint(change)][:3]
+                # Another axis may be the same axis, counted from the other end; `None` says nothing of its type.
+                if not accepted or parameter.name == "axis" or self.value_of(parameter) is None:
+                    continue
+                others = [other for p in self.parameters if p is not parameter for other in self._variants(p)[:3]]
+                shown = next(filter(None, (self._first_that_shows(other, accepted) for other in others)), {})
+            found[parameter.name] = shown
         return found
 
-    def _first_that_shows(self, base: Change, changes: list[Change]) -> tuple[Change, list[Change]]:
-        """Return the first change that shows, with its base, and those before it that are accepted."""
-        accepted: list[Change] = []
+    def _first_that_shows(self, base: Change, changes: list[Change]) -> Change:
+        """Return the first change that shows, with its base; nothing if none does."""
         before = self._fingerprint(base)
-        for change in changes if before else ():
-            after = self._fingerprint({**base, **change})
-            if after and not same(after, before):
-                return {**base, **change}, accepted
-            if after:
-                accepted.append(change)
-        return {}, accepted
+        both = [{**base, **change} for change in changes if before]
+        return next((new for new in both if (after := self._fingerprint(new)) and not same(after, before)), {})
 
 
 def _choices(kind: Any) -> list[Any]:

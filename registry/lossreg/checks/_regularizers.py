@@ -7,11 +7,10 @@ import re
 
 import numpy as np
 
-from lossreg.checks._arrays import call, one_line
-from lossreg.checks._gradient import gradient
+from lossreg.checks._arrays import call
 from lossreg.checks._plugin import PluginUnderTest, inner, own
-from lossreg.checks._results import CheckFailed, CheckSkipped
-from lossreg.checks._shared import LAST, by_name, finite
+from lossreg.checks._results import CheckSkipped, fail_if, one_line, skip_if
+from lossreg.checks._shared import LAST, by_name, finite, gradient
 
 _ZERO = re.compile(
     r"\b(zero|all-zero|null)\s+(weights?|matri\w+|tensors?|kernels?|vectors?)|\b(weights?|kernels?|w)\s*"
@@ -29,11 +28,9 @@ def scalar(plugin: PluginUnderTest) -> str:
 
     Take one tensor of weights, and sum or average over all its axes.
     """
-    value = call(plugin.function, *plugin.data(0))
-    if value.ndim:
-        raise CheckFailed(
-            f"weights of shape {plugin.sizes[0]} gave a value of shape {value.shape}, which Keras sums up silently"
-        )
+    shape = call(plugin.function, *plugin.data(0)).shape
+    seen = f"weights of shape {plugin.sizes[0]} gave a value of shape {shape}, which Keras sums up silently"
+    fail_if(shape, seen)
     return "one number"
 
 
@@ -48,17 +45,13 @@ def ranks(plugin: PluginUnderTest) -> str:
         try:
             value = call(plugin.function, *plugin.data(1, d=shape))
         except Exception as error:
-            if not _refuses(plugin, error):
-                raise CheckFailed(f"weights of shape {shape} raise {one_line(error)}") from None
+            fail_if(not _refuses(plugin, error), f"weights of shape {shape} raise {one_line(error)}")
             refused.append(str(np.size(shape)))
-            continue
-        if value.ndim and whole:
-            raise CheckFailed(f"weights of shape {shape} gave a value of shape {value.shape}")
-        taken.append(str(np.size(shape)))
-    if refused:
-        raise CheckSkipped(
-            f"it takes rank {', '.join(taken)} only, and refuses rank {', '.join(refused)} by ValueError"
-        )
+        else:
+            fail_if(value.ndim and whole, f"weights of shape {shape} gave a value of shape {value.shape}")
+            taken.append(str(np.size(shape)))
+    seen = f"it takes rank {', '.join(taken)} only, and refuses rank {', '.join(refused)} by ValueError"
+    skip_if(refused, seen)
     return "takes weights of rank 1, 2, 3 and 4"
 
 
@@ -77,13 +70,11 @@ def zero(plugin: PluginUnderTest) -> str:
     Subtract the constant, or say in the docstring what it is at zero weights.
     """
     value, ones = (float(call(plugin.function, fill(plugin.sizes[0])).sum()) for fill in (np.zeros, np.ones))
-    if not np.isfinite(value):
-        raise CheckSkipped("the value is not finite there; see the check 'finite'")
+    skip_if(not np.isfinite(value), "the value is not finite there; see the check 'finite'")
     if abs(value) <= 1e-6 * max(1e-6, abs(ones)):
         return "zero weights cost nothing"
-    if _ZERO.search(plugin.docstring):
-        return f"zero weights cost {value:.6g}, which the docstring explains"
-    raise CheckFailed(f"zero weights cost {value:.6g}")
+    fail_if(not _ZERO.search(plugin.docstring), f"zero weights cost {value:.6g}")
+    return f"zero weights cost {value:.6g}, which the docstring explains"
 
 
 def scale(plugin: PluginUnderTest) -> str:
@@ -92,28 +83,22 @@ def scale(plugin: PluginUnderTest) -> str:
     Multiply all of the penalty by it, once, and look for a flipped sign.
     """
     strengths = {name: value for name, value in plugin.numbers.items() if _STRENGTHS.fullmatch(name)}
-    if not strengths:
-        raise CheckSkipped(
-            "none of its parameters is named like a strength (λ): r, l1, l2, lam, factor, strength, scale, …"
-        )
+    names = "r, l1, l2, lam, factor, strength, scale, …"
+    skip_if(not strengths, f"none of its parameters is named like a strength (λ): {names}")
     arrays = tuple(3 * array for array in plugin.data(6))  # small weights may be welcome
     for name, value in strengths.items():
-        step = abs(value) or 0.01
+        steps = [k * (abs(value) or 0.01) for k in (1, 2, 3)]
         try:
-            one, two, three = (
-                float(call(own(plugin.create(**{name: k * step})), *arrays).sum()) for k in (1.0, 2.0, 3.0)
-            )
+            one, two, three = (float(call(own(plugin.create(**{name: step})), *arrays).sum()) for step in steps)
         except Exception as error:
-            raise CheckSkipped(f"{name} = {2 * step:g} or {3 * step:g} is refused: {one_line(error)}") from None
-        slack = 1e-3 * max(abs(one), abs(two), abs(three))
-        if abs(three - 2 * two + one) > slack:
-            raise CheckFailed(
-                f"{name} = {step:g}, {2 * step:g}, {3 * step:g} gives {one:.6g}, {two:.6g}, {three:.6g}, no line"
-            )
-        if len(strengths) == 1 and abs(two - 2 * one) > slack:
-            raise CheckFailed(f"twice the {name} makes {two:.6g} of {one:.6g}, not twice as much")
-        if len(strengths) == 1 and two < one:
-            raise CheckFailed(f"a larger {name} lowers the penalty from {one:.6g} to {two:.6g}")
+            raise CheckSkipped(f"{name} = {steps[1]:g} or {steps[2]:g} is refused: {one_line(error)}") from None
+        slack, (a, b, c) = 1e-3 * max(abs(one), abs(two), abs(three)), steps
+        seen = f"{name} = {a:g}, {b:g}, {c:g} gives {one:.6g}, {two:.6g}, {three:.6g}, no line"
+        fail_if(abs(three - 2 * two + one) > slack, seen)
+        if len(strengths) == 1:
+            twice = f"twice the {name} makes {two:.6g} of {one:.6g}, not twice as much"
+            fail_if(abs(two - 2 * one) > slack, twice)
+            fail_if(two < one, f"a larger {name} lowers the penalty from {one:.6g} to {two:.6g}")
     return f"{', '.join(strengths)}: the penalty grows in proportion"
 
 

@@ -6,29 +6,22 @@ does not apply. The first line of its docstring says what it holds, the rest wha
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from lossreg.checks import _fresh
-from lossreg.checks._arrays import (
-    call,
-    close,
-    differentiate,
-    not_finite,
-    one_line,
-    same,
-    tensorflow,
-    tensors,
-    to_numpy,
-    value_and_gradient,
-)
+from lossreg.checks import _arrays, _fresh
+from lossreg.checks._arrays import Array, call, close, differentiate, first_of, not_finite, tensors, to_numpy
+from lossreg.checks._domains import Arrays
 from lossreg.checks._plugin import PluginUnderTest, inner, own
-from lossreg.checks._results import CheckFailed, CheckSkipped
+from lossreg.checks._results import CheckFailed, fail_if, failing, one_line, skip_if
 
 Check = Callable[[PluginUnderTest], str]
+Differentiated = Callable[..., tuple[Array, Array]]
+Point = tuple[float, float, float]  # the place on a line, the value there, and the gradient along it
 
 
 def by_name(*checks: Check) -> dict[str, Check]:
@@ -41,12 +34,13 @@ def state(plugin: PluginUnderTest) -> str:
 
     Keep no counter or running value between calls, draw no random numbers, and set no seed.
     """
-    if plugin.unsteady:
-        raise CheckFailed(plugin.unsteady)
+    fail_if(plugin.unsteady, plugin.unsteady)
     # Also after all that the other checks have called.
     used, new = (call(function, *plugin.probes[0]) for function in (plugin.function, own(plugin.create())))
-    if not np.array_equal(used, new, equal_nan=True):
-        raise CheckFailed(f"an object that was used gives {used.ravel()[0]:.6g}, a new one {new.ravel()[0]:.6g}")
+    fail_if(
+        not np.array_equal(used, new, equal_nan=True),
+        f"an object that was used gives {first_of(used, ', a new one', new)}",
+    )
     return f"the same value and gradient in {plugin.CALLS} repeated calls, others in between"
 
 
@@ -60,11 +54,95 @@ def finite(plugin: PluginUnderTest) -> str:
     extremes = [case for d in plugin.sizes for case in plugin.domain.extremes(d).items()]
     for label, arrays in [*cases, *extremes]:
         for what, found in zip(("value", "gradient"), differentiate(plugin.function, *arrays), strict=True):
-            if word := not_finite(found):
-                raise CheckFailed(f"the {what} is {word} at {label}")
+            fail_if(word := not_finite(found), f"the {what} is {word} at {label}")
     if not extremes:
         return f"finite on ordinary data; no extremes are known for {plugin.domain.words}"
     return f"value and gradient are finite in {len(cases) + len(extremes)} cases, the extremes included"
+
+
+def gradient(plugin: PluginUnderTest) -> str:
+    """The gradient is there, equals finite differences, explains every change along a line, and corrects mistakes.
+
+    Something cuts it off or makes it wrong: NumPy, round, sign, argmax, a comparison, stop_gradient, a custom gradient,
+    a clip. Use keras.ops throughout, with a smooth stand-in; add the epsilon inside a logarithm instead of clipping.
+    """
+    inputs = [plugin.data(seed, d=d) for d in plugin.sizes[:2] for seed in (9, 10)]
+    differentiated, dtype = _arrays.differentiator(plugin.function, inputs)
+    moved, checked = False, 0
+    for seed, arrays in enumerate(inputs):
+        value, slope = differentiated(*arrays)
+        if not slope.size:
+            fail_if(plugin.depends_on_data, "there is no gradient, but the value changes")
+            return "the value does not depend on the data, and there is no gradient"
+        skip_if(not_finite(slope) or not_finite(value), "not finite on ordinary data; see the check 'finite'")
+        moved = moved or bool(np.any(slope))
+        checked += _compare_differences(differentiated, arrays, slope, dtype, seed)
+    fail_if(not moved and plugin.depends_on_data, "the gradient is zero everywhere, but the value changes")
+    if inputs[0][-1].shape == inputs[1][-1].shape:  # a plugin's own data may differ
+        _find_jump(differentiated, inputs[0], inputs[1][-1], dtype)
+    if plugin.domain.wrong and 1 in plugin.sizes:
+        _corrects_mistakes(plugin)
+    return f"equals finite differences in {dtype} at {checked} points, and explains the value along a line"
+
+
+def _compare_differences(differentiated: Differentiated, arrays: Arrays, slope: Array, dtype: str, seed: int) -> int:
+    *targets, last = (np.asarray(x, float) for x in arrays)
+    relative, step, floor = (1e-3, 1e-5, 1e-8) if dtype == "float64" else (5e-2, 1e-2, 1e-4)
+    floor += relative * float(np.abs(slope).max(initial=0.0))
+    points = np.random.default_rng(seed).permutation(last.size)[:12]
+
+    def total(point: int, h: float) -> float:
+        moved = last.copy()
+        moved.flat[point] += h
+        return float(differentiated(*targets, moved)[0].astype(float).sum())
+
+    here = total(0, 0.0)
+    for point in points:
+        h = step * min(1.0, max(abs(last.flat[point]), 0.05))
+        forward, backward = (total(point, h) - here) / h, (here - total(point, -h)) / h
+        found = float(slope.flat[point])
+        slack = floor + relative * max(abs(forward), abs(backward))
+        # At a kink any slope between the two sides is right.
+        if not min(forward, backward) - slack <= found <= max(forward, backward) + slack:
+            at = f"{'prediction' if targets else 'weight'} {last.flat[point]:.3g}"
+            change = (forward + backward) / 2
+            raise CheckFailed(f"the gradient is {found:.4g} where the value changes by {change:.4g} per unit ({at})")
+    return len(points)
+
+
+def _find_jump(differentiated: Differentiated, arrays: Arrays, stop: Array, dtype: str) -> None:
+    """Follow the value along a line; where the gradient does not explain a change, narrow it down."""
+    *targets, start = arrays
+
+    def at(t: float) -> Point:
+        value, slope = differentiated(*targets, start + t * (stop - start))
+        return t, float(value.astype(float).sum()), float((slope * (stop - start)).sum()) if slope.size else 0.0
+
+    def unexplained(pair: tuple[Point, Point]) -> float:
+        (t0, f0, g0), (t1, f1, g1) = pair
+        return abs(f1 - f0 - (g0 + g1) / 2 * (t1 - t0))
+
+    points = [at(t) for t in np.linspace(0, 1, 33)]
+    values = np.array([f for _, f, _ in points])
+    if not_finite(values) or not np.ptp(values):
+        return
+    low, high = max(itertools.pairwise(points), key=unexplained)
+    for _ in range(20):
+        centre = at((low[0] + high[0]) / 2)
+        low, high = max([(low, centre), (centre, high)], key=unexplained)
+    jump, noise = abs(high[1] - low[1]), (1e-9 if dtype == "float64" else 2e-5) * np.abs(values).max()
+    what = f"the value jumps by {jump:.3g} between neighbouring inputs, of which the gradient knows nothing"
+    fail_if(jump > 1e-3 * np.ptp(values) + noise, what)
+
+
+def _corrects_mistakes(plugin: PluginUnderTest) -> None:
+    y_true, y_pred, ideal = np.array(plugin.domain.wrong, float).T[..., None]
+    slopes = differentiate(plugin.function, y_true, y_pred)[1]
+    far, near = (_arrays.call_each(plugin.function, y_true, p) for p in (y_pred, ideal))
+    for y, p, slope, high, low in zip(y_true.flat, y_pred.flat, slopes.flat, far, near, strict=True):
+        # Where the value does not tell wrong from right either, as in an overlap with no target, nothing is cut off.
+        blind = slope == 0 and high.mean() != low.mean()
+        fail_if(blind, f"the gradient is 0 at y = {y:g}, p = {p:g}: so wrong a prediction can never be corrected")
 
 
 def dtypes(plugin: PluginUnderTest) -> str:
@@ -76,22 +154,18 @@ def dtypes(plugin: PluginUnderTest) -> str:
     reference, slope = differentiate(plugin.function, *arrays)
     results = {}
     for dtype in ("float16", "bfloat16", "float64"):
-        try:
-            value, slope_here = value_and_gradient(plugin.function, *tensors(arrays, dtype))
-        except Exception as error:
-            raise CheckFailed(f"{dtype}: it raises {one_line(error)}") from None
+        with failing(f"{dtype}: it"):
+            value, gradient = _arrays.value_and_gradient(plugin.function, *tensors(arrays, dtype))
         results[dtype] = value.dtype.name
         if not value.dtype.is_floating:
             continue
-        if not close(to_numpy(value), reference, 0.1):
-            raise CheckFailed(
-                f"{dtype}: the value is {to_numpy(value).ravel()[0]:.4g}, in float32 {reference.ravel()[0]:.4g}"
-            )
+        found = to_numpy(value)
+        fail_if(not close(found, reference, 0.1), f"{dtype}: the value is {first_of(found, ', in float32', reference)}")
         # float16 cannot hold the usual epsilon of 1e-7; Keras's own losses overflow there too.
-        if dtype != "float16" and slope_here is not None and not not_finite(slope) and not_finite(to_numpy(slope_here)):
-            raise CheckFailed(f"{dtype}: the gradient is not finite on ordinary data")
-    if set(results.values()) == {"float32"}:
-        raise CheckFailed("the value is float32 whatever the dtype of the data, float64 included")
+        lost = dtype != "float16" and gradient is not None and not not_finite(slope) and not_finite(to_numpy(gradient))
+        fail_if(lost, f"{dtype}: the gradient is not finite on ordinary data")
+    always = set(results.values()) == {"float32"}
+    fail_if(always, "the value is float32 whatever the dtype of the data, float64 included")
     kept = ["float32", *(dtype for dtype, result in results.items() if result == dtype)]
     widened = [f"{dtype} → {result}" for dtype, result in results.items() if result != dtype]
     return f"computes in {', '.join(kept)}" + (f"; widens {', '.join(widened)}" if widened else "")
@@ -103,34 +177,28 @@ def compiled(plugin: PluginUnderTest) -> str:
     Use keras.ops on tensors: no Python `if` on their values, no NumPy, no static batch size, no Python state. Do not
     ask whether TensorFlow runs eagerly.
     """
-    tf = tensorflow()
-    arrays = plugin.data(15)
-    value, slope = differentiate(plugin.function, *arrays)
-    if not slope.size and plugin.depends_on_data:
-        raise CheckSkipped("there is no gradient to compare; see the check 'gradient'")
-    inputs = tensors(arrays)
-    free = plugin.kind == "loss"
-    signature = [tf.TensorSpec([None, *x.shape[1:]] if free else x.shape, x.dtype) for x in inputs]
+    import tensorflow as tf
 
-    def step(*data: Any) -> list[Any]:
-        return [x for x in value_and_gradient(plugin.function, *data) if x is not None]
+    arrays = plugin.data(15)
+    eager = differentiate(plugin.function, *arrays)
+    missing = not eager[1].size
+    skip_if(missing and plugin.depends_on_data, "there is no gradient to compare; see the check 'gradient'")
+    free = plugin.kind == "loss"
+    signature = [tf.TensorSpec([None, *x.shape[1:]] if free else x.shape, x.dtype) for x in tensors(arrays)]
+
+    def step(*data: Any) -> tuple[Any, Any]:
+        return _arrays.value_and_gradient(plugin.function, *data)
 
     for mode, options in (("graph", {}), ("XLA", {"jit_compile": True})):
         graph = tf.function(step, input_signature=signature, autograph=False, **options)
-        try:
-            outputs = [to_numpy(x) for x in graph(*inputs)]
-        except Exception as error:
-            raise CheckFailed(f"{mode}: it raises {one_line(error)}") from None
-        if len(outputs) != (2 if slope.size else 1):
-            raise CheckFailed(f"{mode}: there is no gradient, eagerly there is")
-        for what, a, b in zip(("value", "gradient"), outputs, (value, slope), strict=False):
+        with failing(f"{mode}: it"):
+            found = differentiate(graph, *arrays, through=lambda function, *data: function(*data))
+        fail_if(found[1].size != eager[1].size, f"{mode}: there is no gradient, eagerly there is")
+        for what, a, b in zip(("value", "gradient"), found, eager, strict=True):
             # What is nothing but rounding, next to the value, may be rounded otherwise.
-            if not close(a, b, 1e-3) and np.abs(a - b).max(initial=0) > 1e-6 * np.abs(value).max(initial=0):
-                raise CheckFailed(f"{mode}: the {what} is {a.ravel()[0]:.6g}, eagerly {b.ravel()[0]:.6g}")
+            agree = close(a, b, 1e-3) or np.abs(a - b).max(initial=0) <= 1e-6 * np.abs(eager[0]).max(initial=0)
+            fail_if(not agree, f"{mode}: the {what} is {first_of(a, ', eagerly', b)}")
     return "eager, graph and XLA agree" + (", with a batch size that is not known" if free else "")
-
-
-# Parameters.
 
 
 def parameters(plugin: PluginUnderTest) -> str:
@@ -138,16 +206,12 @@ def parameters(plugin: PluginUnderTest) -> str:
 
     Use the parameter, or remove it.
     """
-    if not plugin.parameters:
-        raise CheckSkipped("it has no parameters")
+    skip_if(not plugin.parameters, "it has no parameters")
     effects = plugin.effects
-    if idle := [name for name, change in effects.items() if not change]:
-        raise CheckFailed(
-            f"{', '.join(idle)}: other values change neither value nor gradient on any data that was tried"
-        )
+    idle = ", ".join(name for name, change in effects.items() if not change)
+    fail_if(idle, f"{idle}: other values change neither value nor gradient on any data that was tried")
     untried = ", ".join(parameter.name for parameter in plugin.parameters if parameter.name not in effects)
-    if not effects:
-        raise CheckSkipped(f"no other value could be found for {untried}")
+    skip_if(not effects, f"no other value could be found for {untried}")
     return f"{', '.join(effects)}: changes show" + (f"; no other value found for {untried}" if untried else "")
 
 
@@ -159,8 +223,7 @@ def tensor_parameters(plugin: PluginUnderTest) -> str:
     from lossreg import _tensors  # imports Keras
 
     names = list(plugin.numbers)
-    if not names:
-        raise CheckSkipped("it has no parameters that are real numbers")
+    skip_if(not names, "it has no parameters that are real numbers")
     data = tuple(tensors(plugin.data(16)))
 
     def refusal(names: list[str]) -> str:
@@ -170,17 +233,11 @@ def tensor_parameters(plugin: PluginUnderTest) -> str:
     refused = {name: reason for name in names if (reason := refusal([name]))} if refusal(names) else {}
     for name, reason in refused.items():
         # What takes only numbers still trains, one model at a time, so that is no fault; a wrong value is.
-        if reason.startswith("its value") and [*plugin.effects.get(name, {})] == [name]:
-            raise CheckFailed(f"{name}: {reason}")
-        if not reason.startswith("its value"):
-            raise CheckSkipped(
-                f"{name}: no tensor is taken ({reason}), so a sweep trains one model at a time",
-                "To vectorize, use the parameter in keras.ops only.",
-            )
+        wrong = reason.startswith("its value")
+        fail_if(wrong and [*plugin.effects.get(name, {})] == [name], f"{name}: {reason}")
+        seen = f"{name}: no tensor is taken ({reason}), so a sweep trains one model at a time"
+        skip_if(not wrong, seen, "To vectorize, use the parameter in keras.ops only.")
     return f"{', '.join(names)}: may be tensors, one value per model"
-
-
-# Saving.
 
 
 def config(plugin: PluginUnderTest) -> str:
@@ -202,8 +259,9 @@ def config(plugin: PluginUnderTest) -> str:
                 continue
             except Exception as error:
                 raise CheckFailed(f"with {shown}, {whose} get_config or from_config raises {one_line(error)}") from None
-            if not same(after, before):
-                raise CheckFailed(f"with {shown}, {whose} from_config(get_config()) gives other values")
+            fail_if(
+                not _arrays.same(after, before), f"with {shown}, {whose} from_config(get_config()) gives other values"
+            )
     return "; ".join(seen)
 
 
@@ -226,16 +284,11 @@ def saved_model(plugin: PluginUnderTest) -> str:
 
     Import nothing that only this process has, and keep no state outside of the parameters.
     """
-    if plugin.in_process:
-        raise CheckSkipped("it is known in this process only, not in a fresh one", "Install it by entry point.")
+    skip_if(plugin.in_process, "it is known in this process only, not in a fresh one", "Install it by entry point.")
     arrays = plugin.data(17)
     expected = to_numpy(plugin.made(*tensors(arrays)))
-    try:
-        found = _fresh.value_after_loading(plugin.kind, plugin.made, arrays)
-    except _fresh.LoadingError as error:
-        raise CheckFailed(f"in a fresh process: {error}") from None
-    if not close(found, expected, 1e-4):
-        raise CheckFailed(f"in a fresh process the value is {found.ravel()[0]:.6g}, here {expected.ravel()[0]:.6g}")
+    found = _fresh.value_after_loading(plugin.kind, plugin.made, arrays)
+    fail_if(not close(found, expected), f"in a fresh process the value is {first_of(found, ', here', expected)}")
     return "a saved model loads in a fresh process and gives the same value"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import os
@@ -11,10 +12,12 @@ from typing import Any
 
 from lossreg._errors import ParameterError
 from lossreg._startup import quiet_startup
+from lossreg.cli._table import print_table
+
+_STYLES = {"pass": "green", "fail": "bold red", "skip": "yellow"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `check`."""
     parser.add_argument("name", nargs="?", help="a loss or regularizer, bare or as <distribution>/<name>")
     parser.add_argument("params", nargs="*", metavar="param=value", help="its parameters, as on a Hydra command line")
     parser.add_argument("--all", action="store_true", help="check everything that is installed")
@@ -43,18 +46,35 @@ def main(args: argparse.Namespace) -> int:
         results = checks.check(args.name, kind=kind, domain=args.domain, **params)
     if args.json:
         print(json.dumps([asdict(result) for result in results], indent=2, ensure_ascii=False))
+    elif args.all:
+        _print_summary(results)
     else:
-        (checks.print_summary if args.all else checks.print_results)(results)
-    return int(any(result.verdict is checks.Verdict.FAIL for result in results))
+        _print_results(results)
+    return int(any(result.verdict == "fail" for result in results))
+
+
+def _print_results(results: list[Any]) -> None:
+    """Print the results of one plugin."""
+    rows = [(r.check, (r.verdict.value, _STYLES[r.verdict]), r.seen, r.advice) for r in results]
+    title = f"{results[0].kind} {results[0].plugin}"
+    print_table(title, ("check", "verdict", "what was seen", "what to do"), rows, width=160)
+
+
+def _print_summary(results: list[Any]) -> None:
+    """Print the results of many plugins: the counts of each, then every fault in full."""
+    plugins = {key: list(found) for key, found in itertools.groupby(results, lambda r: (r.kind, r.plugin))}
+    faults = {key: [r for r in found if r.verdict == "fail"] for key, found in plugins.items()}
+    rows = []
+    for key, found in plugins.items():
+        counts = [str(sum(r.verdict == verdict for r in found)) for verdict in _STYLES]
+        rows.append([*key, *counts, (", ".join(r.check for r in faults[key]), _STYLES["fail"])])
+    print_table("", ("kind", "plugin", *_STYLES, "faults"), rows, width=160)
+    for faulty in filter(None, faults.values()):
+        _print_results(faulty)
 
 
 def parse_parameters(texts: list[str]) -> dict[str, Any]:
     """Read `param=value` arguments as Hydra reads overrides: YAML values, nested names with dots.
-
-    Raises:
-        ParameterError: if one has no `=`, or its value is not YAML.
-
-    Example:
 
     >>> parse_parameters(["gamma=3e-1", "balance=true", "weights=[1, 2]"])
     {'gamma': 0.3, 'balance': True, 'weights': [1, 2]}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib.util
 import json
-import sys
+from dataclasses import dataclass
+from typing import Any
 
-from lossreg.cli._listing import KINDS, Entry, entry
+from lossreg import KINDS, Description, Parameter, Plugin, RegistryError
+from lossreg._source import outline_of_source
+from lossreg.cli._table import print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `list`."""
     parser.add_argument("--kind", choices=list(KINDS), help="only the plugins of one kind")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
 
@@ -23,24 +27,74 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps([row.as_dict() for rows in listed.values() for row in rows], indent=2, ensure_ascii=False))
         return 0
     for kind, rows in listed.items():
-        _print_table(KINDS[kind].kind.noun, rows)
+        noun = KINDS[kind].kind.noun
+        title = f"{len(rows)} {noun}{'es' if noun.endswith('s') else 's'}"
+        columns = ("name", "package", "parameters", "help", "state")
+        print_table(title, columns, [row.cells() for row in rows], width=1000)  # one row a line, for grep
     return 0
 
 
-def _print_table(noun: str, rows: list[Entry]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a plugin, and whether it works as far as that is known."""
 
-    title = f"{len(rows)} {noun}{'es' if noun.endswith('s') else 's'}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for header in ("name", "package", "parameters", "help", "state"):
-        table.add_column(header)
-    for row in rows:
-        state = f"{row.state}: {row.reason}" if row.reason else row.state
-        style = {"broken": "bold red", "ambiguous": "yellow"}.get(row.state, "")
-        cells = (row.name, row.plugin.origin, row.parameters, row.description.summary if row.description else "")
-        table.add_row(*map(Text, cells), Text(state, style=style))
-    # A pipe has no width: one row a line, for grep.
-    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+    kind: str
+    plugin: Plugin
+    name: str  # bare, or qualified where several packages chose it
+    description: Description | None
+    state: str  # "ok", "broken", "ambiguous", or "unknown" where only importing it can tell
+    reason: str = ""  # why it is not ok, and what to do
+
+    def cells(self) -> list[Any]:
+        """Return the row of a table."""
+        parameters, summary = "?", ""
+        if self.description:
+            shown = ((p.name, "" if p.required else f"={p.default!r}") for p in self.description.parameters)
+            parameters, summary = ", ".join(map("".join, shown)), self.description.summary
+        state = f"{self.state}: {self.reason}" if self.reason else self.state
+        style = {"broken": "bold red", "ambiguous": "yellow"}.get(self.state, "")
+        return [self.name, self.plugin.origin, parameters, summary, (state, style)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as data for JSON."""
+        about, origin = self.description, ("name", "qualified_name", "distribution", "version", "target")
+        return {
+            "kind": self.kind,
+            **{name: getattr(self.plugin, name) for name in origin},
+            "style": about and about.style.value,
+            "parameters": about and [_as_dict(parameter) for parameter in about.parameters],
+            "summary": about and about.summary,
+            "state": self.state,
+            "reason": self.reason,
+        }
+
+
+def entry(kind: str, plugin: Plugin, *, importing: bool) -> Entry:
+    """Describe one plugin: for certain, by importing it, or else by its source."""
+    registry = KINDS[kind]
+    bare = plugin.name in registry.names()
+    found = functools.partial(Entry, kind, plugin, plugin.name if bare else plugin.qualified_name)
+    module = plugin.target.partition(":")[0].partition(".")[0]
+    try:
+        if importing:
+            plugin.load()
+        elif plugin.registered is None and importlib.util.find_spec(module) is None:
+            return found(None, "broken", f"No module named '{module}'")
+        elif plugin.registered is None and outline_of_source(plugin.target) is None:
+            return found(None, "unknown", f"only importing it tells; see: python -m lossreg show {found.args[2]}")
+        description = registry.describe(plugin.qualified_name)
+    except RegistryError as error:
+        return found(None, "broken", str(error))
+    several = "" if bare else f"several packages register '{plugin.name}'"
+    return found(description, "ambiguous" if several else "ok", several)
+
+
+def _as_dict(parameter: Parameter) -> dict[str, Any]:
+    """Return a parameter as data for JSON; a default that JSON does not know, as an infinity, is text."""
+    shown = {"name": parameter.name, "type": parameter.type_name, "required": parameter.required}
+    if parameter.required:
+        return shown
+    try:
+        return shown | {"default": json.loads(json.dumps(parameter.default, allow_nan=False))}
+    except (TypeError, ValueError):
+        return shown | {"default": str(parameter.default)}

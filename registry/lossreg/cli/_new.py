@@ -15,14 +15,12 @@ _NAME = re.compile(r"[A-Z0-9]([A-Z0-9._-]*[A-Z0-9])?", re.IGNORECASE)  # PEP 508
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `new`."""
     parser.add_argument("package", help="the name of the distribution, such as my-losses; its folder is written here")
 
 
 def main(args: argparse.Namespace) -> int:
     """Write the package into a folder of its name, and return 0; nothing that is there is overwritten."""
-    folder = Path(args.package)
-    module = module_name(args.package)
+    folder, module = Path(args.package), module_name(args.package)
     try:
         taken = importlib.util.find_spec(module) is not None
     except ValueError:  # a module without a spec, such as __main__
@@ -48,30 +46,23 @@ def main(args: argparse.Namespace) -> int:
 def template(package: str) -> dict[str, str]:
     """Return the files of a package by name; they are shipped with this module as those of a package `my-losses`."""
     module = module_name(package)
-    names = ("pyproject.toml", "my_losses.py", "test_my_losses.py", "README.md")
     folder = resources.files("lossreg.cli") / "template"
-    texts = {name: (folder / f"{name}.txt").read_text(encoding="utf-8") for name in names}
-    return {
-        name.replace("my_losses", module): text.replace("my-losses", package).replace("my_losses", module)
-        for name, text in texts.items()
-    }
+    files = {}
+    for name in ("pyproject.toml", "my_losses.py", "test_my_losses.py", "README.md"):
+        text = (folder / f"{name}.txt").read_text(encoding="utf-8")
+        text = text.replace("my-losses", package).replace("my_losses", module)
+        files[name.replace("my_losses", module)] = text
+    return files
 
 
 def module_name(package: str) -> str:
-    """Return the module of a distribution: `my_losses` of `my-losses`.
-
-    Raises:
-        ParameterError: if the name cannot be that of a distribution or of a module.
-
-    Example:
+    """Return the module of a distribution.
 
     >>> module_name("My-Losses")
     'my_losses'
     """
     module = re.sub(r"[-.]+", "_", package).lower()
     if not _NAME.fullmatch(package) or not module.isidentifier() or keyword.iskeyword(module):
-        raise ParameterError(
-            f"'{package}' cannot be the name of a package. Use letters, digits and hyphens, and begin with a letter: "
-            "my-losses."
-        )
+        right = "Use letters, digits and hyphens, and begin with a letter: my-losses."
+        raise ParameterError(f"'{package}' cannot be the name of a package. {right}")
     return module

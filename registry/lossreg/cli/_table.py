@@ -1,0 +1,22 @@
+"""How the commands print a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+
+def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]], width: int) -> None:
+    """Print a table; a cell is a text, or a text and its style. What is no terminal is as wide as is said."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in {"check", "verdict"})
+    for row in rows:
+        table.add_row(*(Text(*([cell] if isinstance(cell, str) else cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else width).print(table)
