@@ -292,3 +292,28 @@ def test_a_file_that_is_no_model_is_an_error_that_says_what_to_do(saved: Path, t
     for name, message in expected.items():
         with pytest.raises(ModelFileError, match=message):
             lossreg.load_model(tmp_path / name)
+
+
+def test_a_saved_model_means_the_same_when_a_default_changes(tmp_path: Path) -> None:
+    @lossreg.losses.register("aging", replace=True)
+    def aging(y_true: Any, y_pred: Any, q: float = 1.5) -> Any:
+        return q * keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=-1)
+
+    model = compiled(lossreg.losses.create("aging"))
+    model.save(tmp_path / "model.keras")
+
+    @lossreg.losses.register("aging", replace=True)
+    def older(y_true: Any, y_pred: Any, q: float = 9.0) -> Any:
+        return q * keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=-1)
+
+    assert repr(lossreg.load_model(tmp_path / "model.keras").loss) == "<loss aging(q=1.5)>"
+    lossreg.losses.unregister("aging")
+
+
+def test_another_version_of_the_package_is_a_warning(tmp_path: Path) -> None:
+    model = compiled(lossreg.losses.create("mix", r=0.3))
+    config = {**model.loss.get_config(), "version": "0.0.1"}
+    model.loss.get_config = lambda: config
+    model.save(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match=r"saved with lossreg 0\.0\.1; lossreg \d"):
+        assert lossreg.load_model(tmp_path / "model.keras").loss.r == 0.3

@@ -122,6 +122,7 @@ NODE = {
     "terms": {"a": {"name": "mix", "r": 1}, "b": {"name": "huber"}},
     "weights": {"a": {"name": "bounded", "initial": 0.5, "upper": 2}, "b": 3},
 }
+CONSTANTS = {"terms.a.r": 1.0, "terms.b.delta": 1.0, "weights.a.initial": 0.5, "weights.b": 3.0}
 
 
 def test_what_is_inside_is_parsed_too() -> None:
@@ -129,18 +130,18 @@ def test_what_is_inside_is_parsed_too() -> None:
     assert [(path, inner.plugin.name) for path, inner in spec.walk()] == [
         *(("", "weighted"), ("terms.a", "mix"), ("terms.b", "huber"), ("weights.a", "bounded")),
     ]
-    assert spec.constants() == {"terms.a.r": 1.0, "weights.a.initial": 0.5, "weights.b": 3.0}
-    assert spec.node() == {
+    assert spec.constants() == CONSTANTS
+    assert spec.node() == {  # with the defaults
         "name": "lossreg/weighted",
-        "terms": {"a": {"name": "lossreg/mix", "r": 1.0}, "b": {"name": "lossreg/huber"}},
-        "weights": {"a": {"name": "lossreg/bounded", "initial": 0.5, "upper": 2.0}, "b": 3.0},
+        "terms": {"a": {"name": "lossreg/mix", "r": 1.0}, "b": {"name": "lossreg/huber", "delta": 1.0}},
+        "weights": {"a": {"name": "lossreg/bounded", "initial": 0.5, "lower": 0.0, "upper": 2.0}, "b": 3.0},
     }
 
 
 def test_other_numbers_may_take_their_place() -> None:
     spec = lossreg.losses.parse(NODE)
     other = spec.with_numbers({"terms.a.r": 0.25, "weights.a.initial": 0.75, "weights.b": 1.0})
-    assert other.constants() == {"terms.a.r": 0.25, "weights.a.initial": 0.75, "weights.b": 1.0}
+    assert other.constants() == CONSTANTS | {"terms.a.r": 0.25, "weights.a.initial": 0.75, "weights.b": 1.0}
     assert spec.constants()["terms.a.r"] == 1.0
     assert other.without_numbers() == spec.without_numbers()
     different = {**NODE, "weights": {**NODE["weights"], "a": {"name": "bounded", "upper": 3}}}  # type: ignore[dict-item]

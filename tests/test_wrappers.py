@@ -53,8 +53,8 @@ def test_keras_trains_with_them_and_logs_their_names() -> None:
 
 def test_the_repr_says_what_it_is(losses: Registry) -> None:
     assert repr(lossreg.losses.create("mix", r=0.8)) == "<loss lossreg/mix(r=0.8)>"
-    assert repr(lossreg.regularizers.create("l2custom")) == "<regularizer lossreg/l2custom()>"
-    assert repr(losses.create("pack-a/twin")) == "<loss pack-a/twin()>"
+    assert repr(lossreg.regularizers.create("l2custom")) == "<regularizer lossreg/l2custom(r=0.0001)>"
+    assert repr(losses.create("pack-a/twin")) == "<loss pack-a/twin(own='a')>"
     assert losses.create("pack-a/twin").name == "twin"
 
 

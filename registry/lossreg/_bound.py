@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -50,9 +51,6 @@ class Bound(Created):
             if not isinstance(setting, PLAIN) and number_of(setting):
                 owner = f"{name}: {spec.owner}"
                 raise ParameterError(f"{owner} takes {parameter.type_name} for '{name}', not {setting!r}.")
-            given = inside or name in spec.settings or name in spec.terms
-            if not given and parameter.takes_number and is_number(parameter.default):
-                self._own[name] = Constant(parameter.default, given=False)
         self._spec = spec
 
     @property
@@ -65,17 +63,16 @@ class Bound(Created):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters that were given, with the values that they have now, as a config has them."""
+        """The parameters with the values that they have now, as a config has them."""
         return self._given(lambda number: number.config(), lambda term: term.node)
 
     def _given(self, show_number: Callable[[Number], Any], show_term: Callable[[Any], Any]) -> dict[str, Any]:
-        """Return the parameters that were given, with what the functions make of numbers and of terms."""
+        """Return the parameters, with what the functions make of numbers and of terms."""
 
         def number(path: str, value: Any) -> Any:
             return show_number(value) if isinstance(value, Number) else value
 
-        given = {p: n for p, n in self._own.items() if not isinstance(n, Constant) or n.given}
-        return self._arguments(given | self._handed_in, number, lambda path, term: show_term(term))
+        return self._arguments(number, lambda path, term: show_term(term))
 
     def _shown(self) -> dict[str, Any]:
         return self._given(lambda number: number, lambda term: term)
@@ -231,11 +228,9 @@ class Bound(Created):
         dtype = dtype_of(data)
         return self._make({path: self._own[path].tensor(dtype) for path in paths})
 
-    def _arguments(
-        self, numbers: Mapping[str, Any], number: Callable[[str, Any], Any], term: Callable[[str, Any], Any]
-    ) -> dict[str, Any]:
-        spec = self._spec
-        return Spec(spec.registry, spec.plugin, spec.settings, numbers, self._terms).arguments(number, term)
+    def _arguments(self, number: Callable[[str, Any], Any], term: Callable[[str, Any], Any]) -> dict[str, Any]:
+        live = replace(self._spec, numbers=self._own | self._handed_in, terms=self._terms)
+        return live.arguments(number, term)
 
     def _make(self, chosen: Mapping[str, Any]) -> Callable[..., Any]:
         """Make the function or the object with some of the numbers replaced."""
@@ -248,10 +243,8 @@ class Bound(Created):
             with tf.init_scope():  # also while code is being compiled
                 return number.now()
 
-        # Where a number is the plugin's own default, the plugin has it.
-        given = {p: n for p, n in self._own.items() if p in chosen or not isinstance(n, Constant) or n.given}
         # A loss inside a loss is not reduced.
-        arguments = self._arguments(given | self._handed_in, value, lambda path, term: getattr(term, "call", term))
+        arguments = self._arguments(value, lambda path, term: getattr(term, "call", term))
         return self.plugin.bind(arguments)
 
     def _takes_tensors(self, data: tuple[Any, ...]) -> frozenset[str]:

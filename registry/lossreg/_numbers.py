@@ -73,15 +73,14 @@ class Number(ABC):
 
 
 class Constant(Number):
-    """A number, given or the default; compiled code reads it from a variable, so that another can be assigned."""
+    """A number; compiled code reads it from a variable, so that another can be assigned."""
 
     noun = "constant"
     changes = False
 
-    def __init__(self, value: float, given: bool = True) -> None:
+    def __init__(self, value: float) -> None:
         self._value = value
         self._variable: Any = None
-        self.given = given
 
     def __repr__(self) -> str:
         return repr(self._value)
@@ -96,7 +95,7 @@ class Constant(Number):
         return self._variable
 
     def assign(self, value: float) -> None:
-        self._value, self.given = value, True
+        self._value = value
         if self._variable is not None:
             self._variable.assign(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
@@ -25,7 +26,7 @@ class Created:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters that were given, with the values that they have now, as a config has them."""
+        """The parameters, defaults resolved, with the values that they have now, as a config has them."""
         node = self._spec.node()
         del node["name"]
         return node
@@ -76,7 +77,10 @@ def parse_again(registry: Registry, config: Mapping[str, Any], revive: Callable[
 
     origin = f"{config['plugin'].rpartition('/')[0]} {config.get('version') or ''}".strip() or "this process"
     try:
-        return registry.parse({**revived(config["parameters"]), "name": config["plugin"]})
+        spec = registry.parse({**revived(config["parameters"]), "name": config["plugin"]})
+        if where and config.get("version") != spec.plugin.version:
+            warnings.warn(f"{where}: saved with {origin}; {spec.plugin.origin} is installed.", stacklevel=3)
+        return spec
     except ParameterError as error:
         raise ParameterError(f"The model was saved with {origin}. {error}") from error
     except UnknownNameError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class Spec:
     Arguments:
         registry: the registry of its kind.
         plugin: the plugin and what is known of it.
-        settings: plain parameters that were given; of a mapping of numbers or terms, its keys.
+        settings: plain parameters, defaults resolved; of a mapping of numbers or terms, its keys.
         numbers: real numbers by path: a constant, the `Spec` of a schedule or a learned number, or what was handed in.
         terms: plugins inside of it by path: a `Spec`, or what a registry created.
 
@@ -87,7 +88,7 @@ class Spec:
         return msgspec.json.encode(node, order="deterministic", enc_hook=repr)
 
     def arguments(self, number: Callable[[str, Any], Any], term: Callable[[str, Any], Any]) -> dict[str, Any]:
-        """Return the parameters that were given, with what the functions make of each number and term, by its path."""
+        """Return the parameters, with what the functions make of each number and term, by its path."""
         found = {k: dict(v) if isinstance(v, Mapping) else v for k, v in self.settings.items()}
         for part, make in ((self.numbers, number), (self.terms, term)):
             for path, value in part.items():
@@ -122,7 +123,11 @@ def parse(registry: Registry, plugin: Plugin, values: Mapping[str, Any], key: st
         value = plain_number(values.get(name, _MISSING))
         if not (isinstance(value, str) and value == _MISSING):
             _sort(parameter, value, join(key, name), spec, *parts)
-        elif parameter.required or name in values:  # a config may demand a value by `???`, where there is a default
+        elif not parameter.required and name not in values:
+            with contextlib.suppress(ParameterError):  # what is no plain data, or not of its type, is the plugin's own
+                if isinstance(parameter.default, PLAIN):
+                    _sort(parameter, parameter.default, join(key, name), spec, *parts)
+        else:  # a config may demand a value by `???`, where there is a default
             why = ", which has no default" if parameter.required else ""
             raise ParameterError(
                 f"{join(key, name)}: {spec.owner} needs a value for '{name}'{why}. {_takes(described)}"
