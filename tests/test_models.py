@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -317,3 +320,48 @@ def test_another_version_of_the_package_is_a_warning(tmp_path: Path) -> None:
     model.save(tmp_path / "model.keras")
     with pytest.warns(UserWarning, match=r"saved with lossreg 0\.0\.1; lossreg \d"):
         assert lossreg.load_model(tmp_path / "model.keras").loss.r == 0.3
+
+
+class Mode(enum.Enum):
+    L1 = "l1"
+    L2 = "l2"
+
+
+@dataclasses.dataclass
+class Settings:
+    scale: float = 1.0
+
+
+SETTINGS, ONES = Settings(), np.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("given", "factor"),
+    [
+        ({}, 1.0),
+        ({"mode": "l1"}, 1.0),
+        ({"mode": Mode.L1}, 1.0),
+        ({"settings": {"scale": 3}}, 3.0),
+        ({"by": [2, 2]}, 2),
+    ],
+)
+def test_enums_dataclasses_and_arrays_are_saved_as_a_config_has_them(
+    tmp_path: Path, given: dict[str, Any], factor: float
+) -> None:
+    @lossreg.losses.register("by_mode", replace=True)
+    def by_mode(y_true: Any, y_pred: Any, mode: Mode = Mode.L2, settings: Settings = SETTINGS, by: Any = ONES) -> Any:
+        distance = keras.ops.abs(y_true - y_pred) if mode is Mode.L1 else keras.ops.square(y_true - y_pred)
+        return settings.scale * float(by.mean()) * keras.ops.mean(distance, axis=-1)
+
+    assert [str(p) for p in lossreg.losses.describe("by_mode").parameters] == [
+        *("mode: 'l1' | 'l2' = 'l2'", "settings: Settings = {'scale': 1.0}", "by: Any = [1.0, 1.0]"),
+    ]
+    model = compiled(lossreg.losses.create("by_mode", **given))
+    model.save(tmp_path / "model.keras")
+    loaded = lossreg.load_model(tmp_path / "model.keras")
+    p = np.asarray(model(X))
+    error = np.abs(Y - p) if given.get("mode") else np.square(Y - p)
+    assert float(loaded.loss(Y, p)) == pytest.approx(factor * error.mean(), rel=1e-5)
+    for wrong, message in (({"settings": {"scal": 3.0}}, "Did you mean 'scale'"), ({"mode": "l3"}, "'l1' | 'l2'")):
+        with pytest.raises(lossreg.ParameterError, match=re.escape(message)):
+            lossreg.losses.create("by_mode", **wrong)

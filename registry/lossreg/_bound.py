@@ -245,7 +245,7 @@ class Bound(Created):
 
         # A loss inside a loss is not reduced.
         arguments = self._arguments(value, lambda path, term: getattr(term, "call", term))
-        return self.plugin.bind(arguments)
+        return self._spec.bind(arguments)
 
     def _takes_tensors(self, data: tuple[Any, ...]) -> frozenset[str]:
         """Return the paths of the numbers that the plugin takes as tensors, found out at the first call."""

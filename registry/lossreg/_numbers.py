@@ -169,7 +169,7 @@ class LearnedNumber(Created, Number):
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._function: Any = spec.plugin.bind(self.parameters)
+        self._function: Any = spec.bind(self.parameters)
         self._unconstrained: Any = None
         if not hasattr(self._function, "initial") or not callable(getattr(self._function, "inverse", None)):
             raise spec.plugin.broken(
@@ -227,7 +227,7 @@ class RegisteredSchedule(Created, keras.optimizers.schedules.LearningRateSchedul
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._function: Callable[[Any], Any] = spec.plugin.bind(self.parameters)
+        self._function: Callable[[Any], Any] = spec.bind(self.parameters)
 
     def __call__(self, step: Any) -> Any:
         """Return the value at a step, counted from 0: a scalar."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import collections.abc
+import dataclasses
 import functools
 import inspect
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from importlib import metadata
 from typing import Any
@@ -94,6 +95,15 @@ class Plugin:
         return BrokenPluginError(f"'{self.name}' of package {self.origin} cannot be used: {what}")
 
 
+def plain(value: Any) -> Any:
+    """Return enum members, dataclasses and arrays of NumPy as a config has them; anything else as it is."""
+    if isinstance(value, Enum):
+        return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value
+
+
 class Style(str, Enum):
     """The three ways to write a plugin."""
 
@@ -146,12 +156,19 @@ class Parameter:
     @property
     def type_name(self) -> str:
         """The type as a person writes it."""
+        if isinstance(self.type, type) and issubclass(self.type, Enum):
+            return " | ".join(repr(member.value) for member in self.type)
         if isinstance(self.type, type) and not typing.get_args(self.type):
             return "None" if self.type is type(None) else self.type.__name__
         return str(self.type).replace("typing.", "").replace("NoneType", "None")
 
+    @property
+    def config_default(self) -> Any:
+        """The default as a config has it: an enum member by its value, a dataclass as a mapping, an array as a list."""
+        return plain(self.default)
+
     def __str__(self) -> str:
-        return f"{self.name}: {self.type_name}" + ("" if self.required else f" = {self.default!r}")
+        return f"{self.name}: {self.type_name}" + ("" if self.required else f" = {self.config_default!r}")
 
 
 @dataclass(frozen=True)

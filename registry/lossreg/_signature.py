@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import inspect
 import re
 import typing
+from dataclasses import is_dataclass
+from enum import Enum
 from typing import Any
 
 import msgspec
 
-from lossreg._errors import ParameterError
-from lossreg._plugin import REQUIRED, Description, Parameter, Plugin, Style
+from lossreg._errors import ParameterError, did_you_mean
+from lossreg._plugin import REQUIRED, Description, Parameter, Plugin, Style, plain
 from lossreg._source import Outline, outline_of_object, outline_of_source
 
 PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
@@ -136,10 +139,14 @@ def check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> 
     >>> check_value(Parameter("r", float, 0.5), 1, where="loss.r", owner="loss 'mix'")
     1.0
     """
-    if not isinstance(value, PLAIN):
+    if not isinstance(value := plain(value), PLAIN):
         return value
+    fields = [field.name for field in dataclasses.fields(parameter.type)] if is_dataclass(parameter.type) else []
+    for name in value if fields and isinstance(value, dict) else ():
+        if name not in fields:
+            raise ParameterError(f"{where}.{name}: {owner} has no '{name}' there.{did_you_mean(name, fields)}")
     try:
-        return msgspec.convert(value, parameter.type)
+        return plain(msgspec.convert(value, parameter.type))
     except msgspec.ValidationError:
         if value is None and parameter.default is None:
             return None
@@ -148,6 +155,18 @@ def check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> 
         ) from None
     except (TypeError, ValueError):  # a type that msgspec does not know
         return value
+
+
+def typed(parameter: Parameter, value: Any) -> Any:
+    """Return a value as the plugin takes it: of a config's plain data, an enum member, a dataclass, or an array."""
+    kinds = [kind for kind in (parameter.type, *typing.get_args(parameter.type)) if isinstance(kind, type)]
+    if any(is_dataclass(kind) or issubclass(kind, Enum) for kind in kinds) and isinstance(value, PLAIN):
+        return msgspec.convert(value, parameter.type)
+    if isinstance(value, list) and type(parameter.default).__module__ == "numpy":
+        import numpy as np
+
+        return np.asarray(value, parameter.default.dtype)
+    return value
 
 
 def plain_number(value: Any) -> Any:

@@ -80,7 +80,11 @@ def outline_of_object(target: Any) -> Outline:
         TypeError, ValueError: if the object has no signature.
     """
     is_keras_loss = hasattr(target, "reduction") and not isinstance(target, type)  # an object, not its class
-    signature = inspect.signature(target.call if is_keras_loss else target)
+    called = target.call if is_keras_loss else target
+    try:
+        signature = inspect.signature(called, eval_str=True)
+    except (NameError, AttributeError, SyntaxError):  # an annotation that only a type checker understands
+        signature = inspect.signature(called)
     docstring = inspect.getdoc(target) or ""
     if isinstance(target, type):
         return Outline(signature, True, None, docstring)

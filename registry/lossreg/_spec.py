@@ -12,7 +12,7 @@ import msgspec
 
 from lossreg._errors import ParameterError, did_you_mean
 from lossreg._plugin import Description, Parameter, Plugin
-from lossreg._signature import PLAIN, check_value, plain_number
+from lossreg._signature import PLAIN, check_value, plain_number, typed
 
 if TYPE_CHECKING:
     from lossreg._catalog import Registry
@@ -99,6 +99,11 @@ class Spec:
                     found[name] = make(path, value)
         return {p.name: found[p.name] for p in self.plugin.parameters if p.name in found}
 
+    def bind(self, arguments: Mapping[str, Any]) -> Callable[..., Any]:
+        """Return what is called with the data, given the arguments; see `Description.bind`."""
+        parameters = {parameter.name: parameter for parameter in self.plugin.parameters}
+        return self.plugin.bind({name: typed(parameters[name], value) for name, value in arguments.items()})
+
     def node(self) -> dict[str, Any]:
         """Return the config node: `{name: <qualified name>, <parameter>: <value>, …}`."""
 
@@ -125,8 +130,8 @@ def parse(registry: Registry, plugin: Plugin, values: Mapping[str, Any], key: st
             _sort(parameter, value, join(key, name), spec, *parts)
         elif not parameter.required and name not in values:
             with contextlib.suppress(ParameterError):  # what is no plain data, or not of its type, is the plugin's own
-                if isinstance(parameter.default, PLAIN):
-                    _sort(parameter, parameter.default, join(key, name), spec, *parts)
+                if isinstance(default := parameter.config_default, PLAIN):
+                    _sort(parameter, default, join(key, name), spec, *parts)
         else:  # a config may demand a value by `???`, where there is a default
             why = ", which has no default" if parameter.required else ""
             raise ParameterError(

@@ -76,7 +76,7 @@ class RegistryConfigSource(ConfigSource):
             raise ConfigCompositionException(str(error)) from error
         node = OmegaConf.create({"name": name})
         for parameter in parameters:
-            default: Any = parameter.default
+            default: Any = parameter.config_default
             if isinstance(default, (tuple, set, frozenset)):
                 default = list(default)
             try:

@@ -49,7 +49,7 @@ class Entry:
         """Return the row of a table."""
         parameters, summary = "?", ""
         if self.description:
-            shown = ((p.name, "" if p.required else f"={p.default!r}") for p in self.description.parameters)
+            shown = ((p.name, "" if p.required else f"={p.config_default!r}") for p in self.description.parameters)
             parameters, summary = ", ".join(map("".join, shown)), self.description.summary
         state = f"{self.state}: {self.reason}" if self.reason else self.state
         style = {"broken": "bold red", "ambiguous": "yellow"}.get(self.state, "")
@@ -95,6 +95,6 @@ def _as_dict(parameter: Parameter) -> dict[str, Any]:
     if parameter.required:
         return shown
     try:
-        return shown | {"default": json.loads(json.dumps(parameter.default, allow_nan=False))}
+        return shown | {"default": json.loads(json.dumps(parameter.config_default, allow_nan=False))}
     except (TypeError, ValueError):
-        return shown | {"default": str(parameter.default)}
+        return shown | {"default": str(parameter.config_default)}

@@ -50,8 +50,8 @@ def _usage(shown: Entry) -> dict[str, Any]:
             required.append(f"+{group}@{key}.{parameter.name}.<name>=<{shown.kind}>")
         elif parameter.required:
             required.append(f"{key}.{parameter.name}=<{parameter.type_name}>")
-        elif isinstance(parameter.default, (bool, int, float, str)):
-            optional.append(f"{key}.{parameter.name}={str(parameter.default).replace('True', 'true')}")
+        elif isinstance(parameter.config_default, (bool, int, float, str)):
+            optional.append(f"{key}.{parameter.name}={str(parameter.config_default).replace('True', 'true')}")
     command = " ".join([*words, *(required or optional[:1])])
     return {"docstring": shown.description.docstring, "config": config, "command": command}
 
