@@ -202,3 +202,24 @@ def test_a_parameter_by_the_name_of_a_method_works_and_is_assigned_by_its_number
     loss.numbers["call"].assign(5.0)
     assert float(loss(Y, P)) == pytest.approx(5 * np.mean((Y - P) ** 2), rel=1e-6)
     assert "reduction='sum'" in repr(loss)
+
+
+def test_as_many_values_as_targets_are_no_broadcast() -> None:
+    @lossreg.losses.register("hetero", replace=True)
+    def hetero(y_true: Any, y_pred: Any) -> Any:  # two targets; two means, then two log-variances
+        mu, log_var = keras.ops.split(y_pred, 2, axis=-1)
+        return 0.5 * (log_var + keras.ops.square(y_true - mu) * keras.ops.exp(-log_var))
+
+    @lossreg.losses.register("next_step", replace=True)
+    def next_step(y_true: Any, y_pred: Any) -> Any:  # fewer values than predictions
+        return keras.ops.square(y_true[:, 1:] - y_pred[:, :-1])
+
+    x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    for name, function, y in (("hetero", hetero, x[:, :2]), ("next_step", next_step, x)):
+        found = []
+        for loss in (function, lossreg.losses.create(name)):
+            keras.utils.set_random_seed(0)
+            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+            model.compile("sgd", loss)
+            found.append(model.fit(x, y, epochs=2, verbose=0).history["loss"])
+        assert found[0] == pytest.approx(found[1], rel=1e-6)

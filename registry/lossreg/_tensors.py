@@ -124,7 +124,7 @@ def _differs(make: Any, program: Any, tensors: Mapping[str, Any], data: tuple[An
     """Whether the value with tensors is another than with numbers."""
     random = np.random.default_rng(0)
     try:
-        examples = keras.tree.map_structure(lambda x: _example(x, random), data)
+        examples = keras.tree.map_structure(lambda x: example(x, random), data)
         calls = [program(tensors, *examples), make({})(*examples), make({})(*examples)]
         found, expected, again = (
             [np.asarray(keras.ops.cast(x, "float64")) for x in keras.tree.flatten(call)] for call in calls
@@ -146,11 +146,12 @@ def _refuse_to_create(creator: Any, **settings: Any) -> Any:
     raise TypeError("it makes a variable when it is called")
 
 
-def _example(like: Any, random: np.random.Generator) -> Any:
-    """Return the data itself, or such data where it is symbolic: numbers between 0.1 and 0.9, or zeros."""
-    if hasattr(like, "numpy") or isinstance(like, np.ndarray):
+def example(like: Any, random: np.random.Generator, samples: int = 0) -> Any:
+    """Return the data itself, or such data where it is symbolic or so many samples are wanted: numbers, or zeros."""
+    if not samples and (hasattr(like, "numpy") or isinstance(like, np.ndarray)):
         return like
     shape = [size or 2 for size in like.shape]
+    shape = [samples, *shape[1:]] if samples else shape
     dtype = keras.backend.standardize_dtype(like.dtype)
     values = random.uniform(0.1, 0.9, shape) if "float" in dtype else np.zeros(shape)
     return keras.ops.convert_to_tensor(values, dtype=dtype)

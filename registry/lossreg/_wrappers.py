@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from lossreg._bound import Bound
+from lossreg._bound import Bound, unreduced
 from lossreg._errors import ShapeError
 from lossreg._spec import Spec
+from lossreg._tensors import example
 
 
 @keras.saving.register_keras_serializable("lossreg")
@@ -51,26 +54,40 @@ class RegisteredLoss(Bound, keras.losses.Loss):
             y_pred: predictions, of the same rank; a trailing axis of one is added or removed where they differ.
 
         Raises:
-            ShapeError: if the result has an axis that the predictions do not have: a broadcasting bug.
+            ShapeError: if every target was compared with every prediction: a broadcasting bug.
         """
         if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
             y_true, y_pred = _same_rank(y_true, y_pred)
         value = self._call(y_true, y_pred)
         if not keras.tree.is_nested(y_pred):
-            self._refuse_broadcast(keras.ops.shape(value), keras.ops.shape(y_pred))
+            self._refuse_broadcast(keras.ops.shape(value), y_true, y_pred)
         return value
 
-    def _refuse_broadcast(self, value: tuple[Any, ...], y_pred: tuple[Any, ...]) -> None:
+    def _refuse_broadcast(self, value: tuple[Any, ...], y_true: Any, y_pred: Any) -> None:
+        """Refuse a value with an axis that the predictions do not have, if every target met every prediction in it."""
         known = all(
             not isinstance(size, int) or size == 1 or not isinstance(expected, int) or size == expected
-            for size, expected in zip(value, y_pred, strict=False)
+            for size, expected in zip(value, keras.ops.shape(y_pred), strict=False)
         )
-        if len(value) > len(y_pred) or not known:
-            raise ShapeError(
-                f"loss '{self.plugin.name}' ({self.plugin.origin}) returned a value of shape {tuple(value)} for "
-                f"predictions of shape {tuple(y_pred)}: every target was compared with every prediction. "
-                "Keep the last axis of both, or remove it from both."
-            )
+        if (len(value) <= len(y_pred.shape) and known) or not self._crosses(y_true, y_pred):
+            return
+        raise ShapeError(
+            f"loss '{self.plugin.name}' ({self.plugin.origin}) returned a value of shape {tuple(value)} for "
+            f"predictions of shape {tuple(y_pred.shape)}: every target was compared with every prediction. "
+            "Keep the last axis of both, or remove it from both."
+        )
+
+    def _crosses(self, y_true: Any, y_pred: Any) -> bool:
+        """Whether the value of two samples is that of all pairs of them, and not that of each alone."""
+        function, random = unreduced(self._function), np.random.default_rng(0)
+        with tf.init_scope():
+            y, p = (example(x, random, samples=2) for x in (y_true, y_pred))
+            try:
+                pairs = [[np.mean(function(y[i : i + 1], p[j : j + 1])) for j in (0, 1)] for i in (0, 1)]
+                together = np.mean(function(y, p))
+            except Exception:
+                return True  # not even one sample: it cannot be told, and its shape is wrong
+        return bool(np.isclose(together, np.mean(pairs)) and not np.isclose(together, np.trace(pairs) / 2))
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes an equal loss of."""
