@@ -67,7 +67,7 @@ class PluginUnderTest:
     @functools.cached_property
     def docstring(self) -> str:
         """The docstring, and that of the method `call`."""
-        return f"{inspect.getdoc(self.target) or ''}\n{inspect.getdoc(getattr(self.target, 'call', None)) or ''}"
+        return "\n".join(inspect.getdoc(x) or "" for x in (self.target, getattr(self.target, "call", None)) if x)
 
     @functools.cached_property
     def parameters(self) -> tuple[Parameter, ...]:
