@@ -176,6 +176,12 @@ STRANGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a lambda": change_layer("activation", LAMBDA),
     "a lambda as a parameter": change_plugin(parameters={"r": LAMBDA}),
     "a lambda layer": change_layer("activation", node("keras.layers", "Lambda", {"function": LAMBDA}, None)),
+    "a layer that runs a saved program": change_layer(
+        "activation", node("keras.layers", "TFSMLayer", {"filepath": "program"}, None)
+    ),
+    "a layer that runs a module of torch": change_layer(
+        "activation", node("keras.layers", "TorchModuleWrapper", {"module": "x"}, None)
+    ),
     "a custom object": change_loss(**node("tests.test_models", "Planted", {}, "Custom>Planted")),
     "a custom object behind a class of Keras": change_loss(
         **node("keras.losses", "MeanSquaredError", {}, "Custom>Planted")
@@ -365,3 +371,22 @@ def test_enums_dataclasses_and_arrays_are_saved_as_a_config_has_them(
     for wrong, message in (({"settings": {"scal": 3.0}}, "Did you mean 'scale'"), ({"mode": "l3"}, "'l1' | 'l2'")):
         with pytest.raises(lossreg.ParameterError, match=re.escape(message)):
             lossreg.losses.create("by_mode", **wrong)
+
+
+def test_a_config_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("config.json", "w") as config:
+        for _ in range(80):
+            config.write(b" " * 2**20)
+    with pytest.raises(ModelFileError, match=r"model\.keras is damaged: its config\.json cannot be read"):
+        lossreg.load_model(path)
+
+
+def test_a_file_whose_root_is_no_model_is_refused(saved: Path) -> None:
+    def loss_alone(config: dict[str, Any]) -> None:
+        loss = dict(loss_node(config))
+        config.clear()
+        config.update(loss)
+
+    with pytest.raises(ModelFileError, match=r"model\.keras"):
+        lossreg.load_model(edit(saved, loss_alone))

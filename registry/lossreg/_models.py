@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 # How Keras writes what a registry created, by the kind of plugin that it holds.
 _OURS = {"RegisteredLoss": losses, "RegisteredRegularizer": regularizers, "RegisteredSchedule": schedules}
 _OUR_MODULES = {"lossreg._wrappers", "lossreg._numbers"}
+# Layers of Keras that run a program of another library, which they read from a path or from the file.
+_FOREIGN = {"TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+_LARGEST_CONFIG = 2**26  # bytes; a config.json of a gigabyte is no model's
 # How Keras writes values that JSON does not have.
 _VALUES = {"__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__keras_tensor__"}
 # Where Keras keeps the functions that a model may consist of; "builtins" is how it writes them itself.
@@ -79,6 +83,8 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
         if config.get("compile_config") and any(node["config"].get("learned") for node in ours):
             return _load_with_learned(path, config["compile_config"])
         model = keras.models.load_model(path, safe_mode=True)
+        if not isinstance(model, keras.Model):
+            raise ModelFileError(f"{path} holds a {type(model).__name__}, not a model.")
         if getattr(model, "optimizer", None) is not None:
             attach(model)
         return model
@@ -126,8 +132,11 @@ def _read_config(path: Path) -> Any:
         raise ModelFileError(f"{path} is no .keras file, as model.save('model.keras') writes it.")
     try:
         with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("config.json").file_size > _LARGEST_CONFIG:
+                raise ValueError("it is too large")
             config = json.loads(archive.read("config.json"))
-    except (KeyError, ValueError, zipfile.BadZipFile, RecursionError) as error:
+    # A RuntimeError is an entry with a password, or of an unknown compression.
+    except (KeyError, ValueError, zipfile.BadZipFile, zlib.error, RecursionError, RuntimeError) as error:
         raise ModelFileError(f"{path} is damaged: its config.json cannot be read.") from error
     if not isinstance(config, dict) or "class_name" not in config:
         raise ModelFileError(f"{path} is damaged: its config.json describes no model.")
@@ -167,6 +176,7 @@ def _refuse_strangers(path: Path, where: str, node: dict[str, Any]) -> None:
     else:
         # Keras's classes begin with a capital letter, its functions do not.
         known = module.partition(".")[0] == "keras" and registered in (None, name) and name[:1].isupper()
+        known = known and name not in _FOREIGN
     if not known:
         named = registered if isinstance(registered, str) and registered != name else f"{module}.{name}"
         raise ModelFileError(
