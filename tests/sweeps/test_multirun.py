@@ -52,7 +52,7 @@ def test_a_sweep_over_the_end_of_a_schedule_is_one_program_with_the_numbers_of_e
 ) -> None:
     shared = (
         *("loss=mix", "+schedule@loss.r=linear", "loss.r.initial_learning_rate=1", "reg=l2custom"),
-        *("+variable@reg.r=positive", "reg.r.initial=0.01", "epochs=60", "verbose=0"),
+        *("+learned@reg.r=positive", "reg.r.initial=0.01", "epochs=60", "verbose=0"),
     )
     sweep = ("hydra/launcher=vectorized", "loss.r.end_learning_rate=0,0.5,1", "hydra.sweep.dir=sweep")
     result = run("-m", *shared, *sweep)
