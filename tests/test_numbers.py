@@ -128,8 +128,8 @@ def test_schedules_and_variables_of_strangers(losses: Registry) -> None:
     error = np.mean(np.abs(Y - np.asarray(model(X))) ** 0.5)
     assert losses_of_steps(model, 5) == pytest.approx([s * error for s in (0, 0, 0.5, 0.5, 1.0)], rel=1e-5)
     assert repr(loss) == (
-        "<loss every-kind/with_parameters(scale=<schedule every-kind/staircase(height=0.5)>, "
-        "power=<learned every-kind/tanh(initial=0.5)>)>"
+        "<loss every-kind/with_parameters(scale=<schedule every-kind/staircase(height=0.5, length=2)>, "
+        "power=<learned every-kind/tanh(initial=0.5)>, mode='mean')>"
     )
     with pytest.raises(
         ParameterError, match=r"learned number 'softplus' \(every-kind 1\.2\.3\): -1 is not a value that"

@@ -39,7 +39,7 @@ def test_a_wheel_holds_three_packages(wheels: tuple[Path, Path]) -> None:
     assert {name.partition("/")[0] for name in files} == {"lossreg", "lossreg_plugins", "hydra_plugins"}
     assert all(name.startswith("hydra_plugins/lossreg/") for name in files if name.startswith("hydra_plugins"))
     assert {"lossreg/py.typed", "lossreg_plugins/py.typed", "lossreg/sweeps/__init__.py"} <= set(files)
-    assert {Path(name).suffix for name in files} == {".py", ".typed"}
+    assert {Path(name).suffix for name in files} == {".py", ".typed", ".txt"}  # the templates of `lossreg new`
 
 
 def test_an_editable_install_puts_two_folders_on_the_path_and_they_hold_nothing_else(wheels: tuple[Path, Path]) -> None:
