@@ -49,7 +49,8 @@ def _plot_surface(axes: Axes, model: keras.Model, x: np.ndarray, y: np.ndarray) 
     low, high = x.min(axis=0) - 0.25, x.max(axis=0) + 0.25
     first, second = np.meshgrid(*(np.linspace(low[axis], high[axis], 101, dtype=np.float32) for axis in (0, 1)))
     points = np.stack([first.ravel(), second.ravel()], axis=1)
-    batches = np.array_split(points, 20)  # a wide layer at all points at once takes all memory
+    # A wide layer at all points at once takes all memory.
+    batches = np.array_split(points, 1 + len(points) * model.count_params() // 10**8)
     outputs = [keras.ops.convert_to_numpy(model(batch, training=False)) for batch in batches]
     y_hat = np.concatenate(outputs).reshape(first.shape)
     image = axes.imshow(
