@@ -53,6 +53,8 @@ def attach(model: keras.Model, *, static: bool = False) -> None:
     for each in created_in(model):
         each.follow(lambda: model.optimizer.iterations, static)
         variables |= {id(t): t for number in each.numbers.values() if (t := number.trained) is not None}
+    if not variables and getattr(model, "learned_numbers", None) is None:
+        return
     host = _host(model)
     attached = getattr(host, "learned_numbers", None)
     if [*map(id, attached.held() if attached else ())] == [*variables]:
@@ -117,5 +119,5 @@ def _host(model: keras.Model) -> Any:
         return model
     if not model.built:
         return None
-    layers = keras.Model(model.inputs, model.outputs).layers
+    layers = keras.Model(model.inputs, model.outputs, name=model.name).layers
     return next(layer for layer in layers if isinstance(layer, keras.layers.InputLayer))
