@@ -294,13 +294,3 @@ def test_a_picture_that_fails_costs_no_result(run: Run, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "report.png is not drawn" in result.stdout + result.stderr
     assert {"metrics.json", "model.keras", "history.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
-
-
-def test_a_package_that_takes_a_name_of_the_defaults_stops_nobody(run: Run, squatter: Path, tmp_path: Path) -> None:
-    assert run("--help", path=(squatter,)).returncode == 0
-    result = run("epochs=2", "verbose=0", "hydra.run.dir=out", path=(squatter,))
-    assert result.returncode == 0, result.stderr
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["epochs_run"] == 2
-    taken = run("loss=bce", path=(squatter,))
-    assert taken.returncode == 1
-    assert "'lossreg/bce' or 'squatter/bce'" in taken.stderr

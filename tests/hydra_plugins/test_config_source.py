@@ -25,8 +25,8 @@ from tests.conftest import ROOT, Run, composed
 
 def test_the_defaults_are_the_study_s() -> None:
     cfg = composed()
-    assert OmegaConf.to_container(cfg.loss) == {"name": "lossreg/bce"}
-    assert OmegaConf.to_container(cfg.reg) == {"name": "lossreg/none"}
+    assert OmegaConf.to_container(cfg.loss) == {"name": "bce"}
+    assert OmegaConf.to_container(cfg.reg) == {"name": "none"}
     assert (cfg.epochs, cfg.batch_size, cfg.seed, cfg.objective) == (500, 4, 0, "brier")
     assert (cfg.model.hidden_units, cfg.model.activation, cfg.model.dropout) == (4, "sigmoid", 0.1)
     assert (cfg.optimizer.name, cfg.optimizer.learning_rate) == ("adam", 0.05)
