@@ -161,3 +161,8 @@ def test_a_schedule_stands_in_the_place_of_real_numbers_only(parsed: Callable[..
     for kind in (int, bool, str):
         with pytest.raises(ParameterError, match=r"r: loss 'x' .* takes \w+ for 'r', not"):
             parsed({"r": schedule}, r=kind)
+
+
+def test_a_default_that_is_not_of_its_type_is_the_plugin_s_own(parsed: Callable[..., Spec]) -> None:
+    spec = parsed({}, weights=dict[str, float], scale=float, defaults={"weights": {"a": 1, "b": "x"}, "scale": "auto"})
+    assert spec.node() == {"name": "x"}

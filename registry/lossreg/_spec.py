@@ -129,9 +129,12 @@ def parse(registry: Registry, plugin: Plugin, values: Mapping[str, Any], key: st
         if not (isinstance(value, str) and value == _MISSING):
             _sort(parameter, value, join(key, name), spec, *parts)
         elif not parameter.required and name not in values:
+            own: tuple[dict[str, Any], dict[str, Any], dict[str, Any]] = ({}, {}, {})
             with contextlib.suppress(ParameterError):  # what is no plain data, or not of its type, is the plugin's own
                 if isinstance(default := parameter.config_default, PLAIN):
-                    _sort(parameter, default, join(key, name), spec, *parts)
+                    _sort(parameter, default, join(key, name), spec, *own)
+                    for part, sorted_in in zip(parts, own, strict=True):
+                        part.update(sorted_in)
         else:  # a config may demand a value by `???`, where there is a default
             why = ", which has no default" if parameter.required else ""
             raise ParameterError(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lossreg import KINDS, Parameter, Registry
+from lossreg._spec import is_number
 from lossreg.checks._arrays import Array, call, close, differentiate, first_of, same, touches_random_state
 from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, drawn_by, find_domain
 from lossreg.checks._results import CheckFailed, fail_if, one_line
@@ -77,7 +78,7 @@ class PluginUnderTest:
     def numbers(self) -> dict[str, float]:
         """The parameters whose value is a real number, with the value."""
         values = {p.name: self.value_of(p) for p in self.parameters if p.type is not int}
-        return {n: float(v) for n, v in values.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+        return {name: float(value) for name, value in values.items() if is_number(value)}
 
     def value_of(self, parameter: Parameter) -> Any:
         """Return a parameter's value: as asked for, or its default."""
