@@ -31,6 +31,47 @@ def install(target: Path, *packages: Path) -> Path:
     return target
 
 
+def dist_info(site: Path, name: str, entry_points: bytes, metadata: bytes = b"Name: %s\nVersion: 1.0\n") -> None:
+    """Leave in a folder what an installer that checks nothing would, byte for byte."""
+    folder = site / f"{name}-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "entry_points.txt").write_bytes(entry_points)
+    (folder / "METADATA").write_bytes(metadata.replace(b"%s", name.encode()))
+    (folder / "RECORD").write_text(f"{folder.name}/METADATA,,\n")
+
+
+BROKEN_ENTRY_POINTS = {
+    "no_equals": b"[lossreg.losses]\nfocal\n",
+    "no_equals_elsewhere": b"[console_scripts]\nrun it\n",
+    "no_utf8": "[lossreg.losses]\nfäcal = keras.losses:MSE\n".encode("latin-1"),
+    "utf16": "[lossreg.losses]\nfocal = keras.losses:MSE\n".encode("utf-16"),
+    "utf16_without_bom": "[lossreg.losses]\nfocal = keras.losses:MSE\n".encode("utf-16-le"),
+    "utf8_bom": "\ufeff[lossreg.losses]\nfocal = keras.losses:MSE\n".encode(),
+    "no_section": b"focal = keras.losses:MSE\n",
+    "twice": b"[lossreg.losses]\nfocal = a:b\n\n[lossreg.losses]\nfocal = a:c\n",
+    "zeros": b"\0" * 100,
+}
+
+
+@pytest.fixture
+def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what broken packages leave behind, beside one that is in order."""
+    site = tmp_path_factory.mktemp("site")
+    for name, entry_points in BROKEN_ENTRY_POINTS.items():
+        dist_info(site, name, entry_points)
+    whole = b"[lossreg.losses]\nfocal = keras.losses:MSE\n"
+    for name, metadata in {"nameless": b"Version: 1\n", "binary": b"Name: \xff\xfe\n", "absent": b""}.items():
+        dist_info(site, name, whole, metadata)
+    sound = (
+        "[lossreg.losses]\nspaced = every_kind : plain [extra]\na/b = every_kind:plain\na b = every_kind:plain\n"
+        "\x1b[2Jred = every_kind:plain\nlossreg/mix = every_kind:plain\nno_target = every_kind plain:\n"
+        "module = json\n"
+        "[lossreg.loss]\nlost = every_kind:plain\n[losreg.regularizers]\nlost = every_kind:plain\n"
+    )
+    dist_info(site, "neighbour", sound.encode())
+    return site
+
+
 def composed(*overrides: str) -> DictConfig:
     """Compose the config of `train.py`."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

@@ -21,6 +21,8 @@ from lossreg import (
     Style,
     UnknownNameError,
 )
+from lossreg._catalog import unread
+from tests.conftest import BROKEN_ENTRY_POINTS, dist_info
 
 
 def test_importing_the_registry_and_listing_imports_no_plugin() -> None:
@@ -100,6 +102,71 @@ def test_our_names_cannot_be_taken_over_silently(squatter: Path, monkeypatch: py
     assert losses.describe("lossreg/mix").target == "lossreg_plugins.losses:mix"
 
 
+class TestNeighbours:
+    """One bad neighbour spoils nobody."""
+
+    @pytest.fixture(autouse=True)
+    def strangers(self, packages: Path, neighbours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(packages))
+        monkeypatch.syspath_prepend(str(neighbours))
+        self.losses = Registry(lossreg.losses.kind)
+
+    def test_what_cannot_be_read_is_told_and_the_others_work(self) -> None:
+        reasons = dict(unread())
+        expected = {f"{name}-1.0" for name in [*BROKEN_ENTRY_POINTS, "nameless", "binary", "absent"]}
+        assert expected <= set(reasons)
+        assert all(reasons[name].startswith("its metadata cannot be read: ") for name in expected)
+        assert "'focal' in entry_points.txt is no <name> = <module>:<object>" in reasons["no_equals-1.0"]
+        assert self.losses.describe("mix").distribution == "lossreg"
+        assert self.losses.describe("focal").distribution == "focal-hoyer"
+        with pytest.raises(UnknownNameError, match=r"no_utf8-1\.0 cannot be used: its metadata cannot be read"):
+            self.losses.find("fäcal")
+
+    def test_a_group_that_nobody_reads_is_pointed_at(self) -> None:
+        found = [why for package, why in unread() if package == "neighbour 1.0"]
+        assert found == [
+            "it registers 'lost' in 'losreg.regularizers', which nobody reads. Did you mean 'lossreg.regularizers'?",
+            "it registers 'lost' in 'lossreg.loss', which nobody reads. Did you mean 'lossreg.losses'?",
+        ]
+        with pytest.raises(UnknownNameError, match=r"'lost' in 'lossreg\.loss', which nobody reads"):
+            self.losses.find("lost")
+
+    def test_an_extra_and_spaces_are_no_part_of_the_target(self) -> None:
+        assert self.losses.describe("spaced").target == "every_kind:plain"
+        assert self.losses.get("spaced").__name__ == "plain"
+
+    @pytest.mark.parametrize("name", ["a/b", "a b", "\x1b[2Jred", "neighbour/lossreg/mix"])
+    def test_a_name_that_cannot_be_typed_is_broken(self, name: str) -> None:
+        assert name not in self.losses.names()
+        with pytest.raises(BrokenPluginError, match=r"of package neighbour 1\.0 cannot be used: a name has") as error:
+            self.losses.create(name)
+        assert "\x1b" not in str(error.value)
+
+    @pytest.mark.parametrize(("name", "target"), [("no_target", "every_kindplain:"), ("module", "json")])
+    def test_what_is_no_target_is_broken(self, name: str, target: str) -> None:
+        with pytest.raises(BrokenPluginError, match=f"its entry point is '{target}', not <module>:<object>"):
+            self.losses.create(name)
+
+    def test_nobody_s_name_hides_another_s(self) -> None:
+        assert self.losses.describe("lossreg/mix").distribution == "lossreg"
+
+    def test_what_is_hidden_further_down_the_path_is_not_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = set(self.losses.names())
+        dist_info(tmp_path, "neighbour", b"[lossreg.losses]\nnewer = every_kind:plain\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        now = set(Registry(lossreg.losses.kind).names())
+        assert (now - before, before - now) == ({"newer"}, {"spaced", "no_target", "module"})
+
+
+def test_names_and_nodes_point_at_each_other() -> None:
+    with pytest.raises(ParameterError, match=r"not 'mix'. A name is for create\('mix'\)\."):
+        lossreg.losses.build("mix")  # type: ignore[arg-type]
+    with pytest.raises(ParameterError, match=r"create takes a name and parameters, .* A config node is for build"):
+        lossreg.losses.create({"name": "mix"})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("name", "cause"),
     [
@@ -161,6 +228,33 @@ class TestRegister:
             """Other."""
 
         assert [p.name for p in lossreg.losses.describe("scaled").parameters] == ["factor"]
+
+    def test_a_cell_that_is_run_again_replaces_what_it_registered_itself(self) -> None:
+        cell = "@lossreg.losses.register('cell')\ndef cell(y_true, y_pred, factor={}): pass"
+        names = {"lossreg": lossreg, "__name__": "__main__"}
+        try:
+            for factor in (1.0, 2.0):
+                exec(cell.format(factor), names)
+                assert lossreg.losses.describe("cell").parameters[0].default == factor
+            with pytest.raises(DuplicateNameError, match="'cell' is taken: __main__:cell"):
+                exec(cell.replace("def cell", "def other"), names)
+            with pytest.raises(DuplicateNameError):
+                exec(cell.format(3.0), names | {"__name__": "elsewhere"})
+        finally:
+            lossreg.losses.unregister("cell")
+
+    def test_two_lambdas_are_two_definitions(self) -> None:
+        lossreg.losses.register("short")(lambda y_true, y_pred: y_true)
+        try:
+            with pytest.raises(DuplicateNameError):
+                lossreg.losses.register("short")(lambda y_true, y_pred: y_pred)
+        finally:
+            lossreg.losses.unregister("short")
+
+    @pytest.mark.parametrize("name", ["a/b", "a b", "", "lossreg/mix"])
+    def test_a_name_that_cannot_be_typed_is_refused(self, name: str) -> None:
+        with pytest.raises(BrokenPluginError, match="cannot be registered: a name has letters"):
+            lossreg.losses.register(name)(print)
 
     def test_an_installed_name_is_never_replaced(self) -> None:
         with pytest.raises(DuplicateNameError, match=r"'mix' is taken: lossreg_plugins\.losses:mix"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import functools
 import re
 import sys
@@ -19,10 +21,13 @@ from lossreg._errors import (
     UnknownNameError,
     did_you_mean,
 )
-from lossreg._plugin import Description, Kind, Parameter, Plugin
+from lossreg._plugin import NAME, Description, Kind, Parameter, Plugin
 from lossreg._spec import Spec, is_node, join, parse
 
 Target = TypeVar("Target")
+
+_GROUPS: set[str] = set()
+"""The groups that some registry reads."""
 
 
 class Registry:
@@ -49,6 +54,7 @@ class Registry:
         self.kind = kind
         self._registered: dict[str, Plugin] = {}
         self._described: dict[tuple[Plugin, int], Description] = {}
+        _GROUPS.add(kind.group)
 
     @property
     def group(self) -> str:
@@ -61,10 +67,8 @@ class Registry:
     @functools.cached_property
     def _installed(self) -> dict[str, list[Plugin]]:
         found: dict[str, list[Plugin]] = {}
-        for point in metadata.entry_points(group=self.group):
-            if point.dist is not None:
-                plugin = Plugin(point.name, point.value, point.dist.name, point.dist.version)
-                found.setdefault(point.name, []).append(plugin)
+        for plugin in _scan(tuple(sys.path))[0].get(self.group, ()):
+            found.setdefault(plugin.name, []).append(plugin)
         return found
 
     def plugins(self) -> list[Plugin]:
@@ -73,7 +77,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return every name that `get` takes, sorted; names that several packages chose are listed qualified."""
-        plugins = self.plugins()
+        plugins = [plugin for plugin in self.plugins() if NAME.fullmatch(plugin.name)]
         bare = [plugin.name for plugin in plugins]
         return sorted(p.name if bare.count(p.name) == 1 else p.qualified_name for p in plugins)
 
@@ -103,8 +107,10 @@ class Registry:
             return matches[0]
         if matches:
             qualified = " or ".join(f"'{plugin.qualified_name}'" for plugin in matches)
+            group = self.kind.config_group
+            option = f" ({group}={matches[0].qualified_name})" if key in (f"{group}={name}", f"{group}.name") else ""
             raise AmbiguousNameError(
-                f"{where}Several packages register a {self.kind.noun} '{name}'. Say which one: {qualified}."
+                f"{where}Several packages register a {self.kind.noun} '{name}'. Say which one: {qualified}{option}."
             )
         names = self.names()
         listed = [(p.origin, p.name if p.name in names else p.qualified_name) for p in self.plugins()]
@@ -119,14 +125,16 @@ class Registry:
         )
         hint = did_you_mean(str(name), names)
         message = f"{where}There is no {self.kind.noun} '{name}'.{hint} Available:{options or ' nothing'}"
+        message += "".join(f"\n{package} cannot be used: {why}" for package, why in unread())
         raise UnknownNameError(message, str(name), self.kind.noun, self.group)
 
     def matches(self, name: str) -> list[Plugin]:
         """Return every plugin that the bare or qualified name may mean; nothing is imported."""
-        distribution, slash, bare = str(name).rpartition("/")
-        found = [*self._installed.get(bare, ()), *filter(None, [self._registered.get(bare)])]
+        distribution, _, bare = str(name).partition("/")
         wanted = _normalized(distribution)
-        return _sorted(p for p in found if not slash or _normalized(p.distribution or "") == wanted)
+        qualified = [p for p in self._installed.get(bare, ()) if _normalized(p.distribution or "") == wanted]
+        found = [*self._installed.get(name, ()), *filter(None, [self._registered.get(name)])]
+        return _sorted(qualified or found)
 
     def get(self, name: str) -> Any:
         """Return the target itself: the function, factory or class. Only this one plugin is imported.
@@ -145,6 +153,8 @@ class Registry:
             BrokenPluginError: if it must be imported to be described, and cannot be.
         """
         plugin = self.find(name) if isinstance(name, str) else name
+        if plugin.fault:
+            raise plugin.broken(plugin.fault)
         key = plugin, id(plugin.registered)
         if key not in self._described:
             self._described[key] = _signature.describe(plugin, self.kind.data_arguments)
@@ -167,7 +177,8 @@ class Registry:
         node = _plain(cfg)
         if not is_node(node):
             where = f"{key}: " if key else ""
-            raise ParameterError(f"{where}expected {{name: <{self.kind.noun}>, …}}, not {node!r}.")
+            hint = f" A name is for create({node!r})." if isinstance(node, str) else ""
+            raise ParameterError(f"{where}expected {{name: <{self.kind.noun}>, …}}, not {node!r}.{hint}")
         values = {name: value for name, value in node.items() if name != "name"}
         return parse(self, self.find(node["name"], key=join(key, "name") if key else ""), values, key)
 
@@ -200,6 +211,8 @@ class Registry:
             BrokenPluginError: if the plugin cannot be imported or called.
             ParameterError: on an unknown parameter, a missing one, or a value of the wrong type.
         """
+        if not isinstance(name, str):
+            raise ParameterError(f"create takes a name and parameters, not {name!r}. A config node is for build.")
         return self.build(parse(self, self.find(name), params))
 
     def build(self, cfg: Mapping[str, Any] | Spec, *, key: str = "") -> Any:
@@ -216,7 +229,8 @@ class Registry:
 
         Arguments:
             name: the name.
-            replace: whether a name registered in this process before may be taken over.
+            replace: whether a name registered in this process before may be taken over, also by what is defined
+                elsewhere.
 
         Raises:
             DuplicateNameError: if the name is taken; a name of an installed package always is.
@@ -234,15 +248,20 @@ class Registry:
         def decorate(target: Target) -> Target:
             if not callable(target):
                 raise BrokenPluginError(f"'{name}' cannot be registered: {target!r} is not a function or a class")
-            installed = self._installed.get(name, [])
-            taken = installed or ([self._registered[name]] if name in self._registered and not replace else [])
+            where = f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__name__)}"
+            plugin = Plugin(name, where, registered=target)
+            if plugin.fault:
+                raise BrokenPluginError(f"{name!r} cannot be registered: {plugin.fault}")
+            installed, before = self._installed.get(name, []), self._registered.get(name)
+            # A cell of a notebook that is run again defines it again.
+            again = hasattr(target, "__qualname__") and "<lambda>" not in where and before == plugin
+            taken = installed or ([before] if before and not replace and not again else [])
             if taken:
                 how = "" if installed else " Pass replace=True to take it over."
                 raise DuplicateNameError(
                     f"The {self.kind.noun} '{name}' is taken: {taken[0].target} ({taken[0].origin}).{how}"
                 )
-            where = f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__name__)}"
-            self._registered[name] = Plugin(name, where, registered=target)
+            self._registered[name] = plugin
             return target
 
         return decorate
@@ -256,6 +275,64 @@ class Registry:
         if name not in self._registered:
             raise UnknownNameError(f"There is no {self.kind.noun} '{name}' registered in this process.")
         self._described.pop((self._registered[name], id(self._registered.pop(name).registered)), None)
+
+
+@functools.lru_cache(maxsize=1)
+def _scan(path: tuple[str, ...]) -> tuple[dict[str, list[Plugin]], list[tuple[str, str]]]:
+    """Return what the packages on `sys.path` register, by group, and those that cannot be read, each with the cause."""
+    found: dict[str, list[Plugin]] = {}
+    unreadable: list[tuple[str, str]] = []
+    seen = set()
+    for distribution in metadata.distributions():
+        try:
+            if not any(_may_be_ours(point.group) for point in _entry_points(distribution)):
+                continue
+            name = _normalized(distribution.name)
+            if name in seen:
+                continue
+            seen.add(name)
+            installed = metadata.distribution(name)  # which hides others of the name further down the path
+            plugins: dict[tuple[str, str], Plugin] = {}
+            for point in filter(lambda point: _may_be_ours(point.group), _entry_points(installed)):
+                target = point.value.partition("[")[0].replace(" ", "")  # an extra says what must be installed
+                plugin = Plugin(point.name, target, installed.name, installed.version)
+                if plugins.setdefault((point.group, point.name), plugin) != plugin:
+                    raise ValueError(f"'{point.name}' stands twice in {point.group}")
+            for (group, _), plugin in plugins.items():
+                found.setdefault(group, []).append(plugin)
+        except Exception as error:  # whatever strangers wrote
+            unreadable.append((_folder_of(distribution), f"its metadata cannot be read: {error}"))
+    return found, unreadable
+
+
+def _entry_points(distribution: metadata.Distribution) -> metadata.EntryPoints:
+    lines = (distribution.read_text("entry_points.txt") or "").splitlines()
+    for place, line in enumerate(filter(None, map(str.strip, lines))):
+        if not line.startswith(("[", "#")) and (place == 0 or "=" not in line):
+            raise ValueError(f"{line!r} in entry_points.txt is no <name> = <module>:<object> in a [<group>]")
+    return distribution.entry_points
+
+
+def _folder_of(distribution: metadata.Distribution) -> str:
+    """Return the name of a distribution whose METADATA may be broken."""
+    with contextlib.suppress(Exception):
+        folders = {file.parts[0] for file in distribution.files or ()}
+        return next(folder.rpartition(".")[0] for folder in folders if folder.endswith((".dist-info", ".egg-info")))
+    return f"A package in {distribution.locate_file('')}"
+
+
+def _may_be_ours(group: str) -> bool:
+    return "lossreg" in group.lower() or bool(difflib.get_close_matches(group, _GROUPS, 1, 0.8))
+
+
+def unread() -> list[tuple[str, str]]:
+    """Return the packages that register something in vain, each with the reason."""
+    found, unreadable = _scan(tuple(sys.path))
+    return unreadable + [
+        (plugin.origin, f"it registers '{plugin.name}' in '{group}', which nobody reads.{did_you_mean(group, _GROUPS)}")
+        for group in sorted(found.keys() - _GROUPS)
+        for plugin in found[group]
+    ]
 
 
 def _sorted(plugins: Iterable[Plugin]) -> list[Plugin]:

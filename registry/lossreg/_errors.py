@@ -10,6 +10,9 @@ from collections.abc import Iterable
 class RegistryError(Exception):
     """The base of every error that a wrong name, parameter or plugin raises."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__())  # it quotes what strangers wrote
+
 
 class UnknownNameError(RegistryError, LookupError):
     """No installed package and nothing in this process registers the name.

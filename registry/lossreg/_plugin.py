@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import functools
+import importlib.util
 import inspect
+import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field, is_dataclass
@@ -17,6 +19,9 @@ from lossreg._errors import BrokenPluginError
 
 REQUIRED: Any = inspect.Parameter.empty
 """The default of a parameter that has none."""
+
+NAME = re.compile(r"\w[\w.+-]*")
+"""What can be typed as a name, in a config and on a command line."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,18 @@ class Plugin:
     def origin(self) -> str:
         """The distribution and its version, for messages."""
         return f"{self.distribution} {self.version}" if self.distribution else "registered in this process"
+
+    @property
+    def fault(self) -> str:
+        """What keeps it from being used, as far as that shows without importing it; an empty string if nothing."""
+        if not NAME.fullmatch(self.name):
+            return f"a name has letters, digits, '_', '.', '+' and '-', unlike {self.name!r}"
+        if self.registered is not None:
+            return ""
+        if not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", self.target):
+            return f"its entry point is {self.target!r}, not <module>:<object>"
+        module = self.target.partition(":")[0].partition(".")[0]
+        return "" if importlib.util.find_spec(module) else f"No module named '{module}'"
 
     def load(self) -> Any:
         """Import the target.

@@ -105,6 +105,37 @@ class TestList:
         assert code == 1
         assert "No module named 'vanished_module'" in output
 
+    def test_a_broken_package_has_a_row_and_nothing_steers_the_terminal(
+        self, neighbours: Path, packages: Path, monkeypatch: pytest.MonkeyPatch, call: Any
+    ) -> None:
+        monkeypatch.syspath_prepend(str(packages))
+        monkeypatch.setitem(_list.KINDS, "loss", with_packages(neighbours, monkeypatch, lossreg.losses))
+        code, output, _ = call("list")
+        assert code == 0
+        table = rows(output)
+        assert table["no_equals-1.0"][1].startswith("broken: its metadata cannot be read: 'focal' in entry_points.txt")
+        assert "broken: it registers 'lost' in 'lossreg.loss', which nobody reads." in output
+        assert table["neighbour/a/b"][-1].startswith("broken: a name has letters")
+        assert table["neighbour/\\x1b[2Jred"][-1].startswith("broken: a name has letters")
+        assert table["mix"][-1] == table["focal"][-1] == table["spaced"][-1] == "ok"
+        listed = json.loads(call("list", "--json")[1])
+        assert {"no_equals-1.0", "binary-1.0"} <= {e["distribution"] for e in listed if e["kind"] is None}
+        assert "\x1b" not in output + call("list", "--json")[1] + call("show", "neighbour/\x1b[2Jred")[1]
+        assert call("show", "focal")[0] == 0
+
+    def test_a_docstring_does_not_steer_the_terminal(self, call: Any) -> None:
+        def loud(y_true: Any, y_pred: Any, mode: str = "\x9b2J") -> Any: ...
+
+        loud.__doc__ = "A \x1b[31mred\x1b[0m loss.\n\n\x1b]0;title\x07"
+        lossreg.losses.register("loud")(loud)
+        try:
+            for command in (["list"], ["show", "loud"], ["list", "--json"], ["show", "loud", "--json"]):
+                output = call(*command)[1]
+                assert "31mred" in output
+                assert not {"\x1b", "\x9b", "\x07"} & set(output)
+        finally:
+            lossreg.losses.unregister("loud")
+
     def test_one_row_says_all_of_one_plugin(self, installed: None, call: Any) -> None:
         code, output, _ = call("list")
         table = rows(output)

@@ -25,8 +25,8 @@ from tests.conftest import ROOT, Run, composed
 
 def test_the_defaults_are_the_study_s() -> None:
     cfg = composed()
-    assert OmegaConf.to_container(cfg.loss) == {"name": "bce"}
-    assert OmegaConf.to_container(cfg.reg) == {"name": "none"}
+    assert OmegaConf.to_container(cfg.loss) == {"name": "lossreg/bce"}
+    assert OmegaConf.to_container(cfg.reg) == {"name": "lossreg/none"}
     assert (cfg.epochs, cfg.batch_size, cfg.seed, cfg.objective) == (500, 4, 0, "brier")
     assert (cfg.model.hidden_units, cfg.model.activation, cfg.model.dropout) == (4, "sigmoid", 0.1)
     assert (cfg.optimizer.name, cfg.optimizer.learning_rate) == ("adam", 0.05)
@@ -263,6 +263,21 @@ def test_help_lists_the_options(run: Run, packages: Path, no_tensorflow: Path) -
     assert {"bce", "mix", "focal", "pack-a/twin", "shatter"} <= set(
         line.removeprefix("loss:").replace(" ", "").split(",")
     )
+
+
+def test_the_study_s_defaults_are_its_own_whatever_others_register(
+    run: Run, squatter: Path, neighbours: Path, no_tensorflow: Path
+) -> None:
+    assert run("--help", path=(no_tensorflow, squatter, neighbours)).returncode == 0
+    for option, ours in (("loss=bce", "loss=lossreg/bce"), ("reg=none", "reg=lossreg/none")):
+        refused = run(option, path=(no_tensorflow, squatter, neighbours))
+        assert refused.returncode == 1
+        assert refused.stderr.startswith(f"{option}: Several packages register a")
+        name = ours.partition("=")[2]
+        assert f"Say which one: '{name}' or '{name.replace('lossreg', 'squatter')}' ({ours})." in refused.stderr
+    result = run("epochs=1", "hydra.run.dir=out", path=(squatter, neighbours))
+    assert result.returncode == 0, result.stderr
+    assert not result.stderr
 
 
 def test_shell_completion_knows_options_and_parameters(run: Run, packages: Path, no_tensorflow: Path) -> None:

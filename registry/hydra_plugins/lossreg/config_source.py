@@ -71,7 +71,8 @@ class RegistryConfigSource(ConfigSource):
         if not self.is_config(config_path):
             raise ConfigLoadError(f"Config not found : {config_path}")
         try:
-            parameters = self.groups[group].describe(name).parameters
+            plugin = self.groups[group].find(name, key=f"{group}={name}")
+            parameters = self.groups[group].describe(plugin).parameters
         except RegistryError as error:
             raise ConfigCompositionException(str(error)) from error
         node = OmegaConf.create({"name": name})

@@ -45,7 +45,7 @@ def main(args: argparse.Namespace) -> int:
     else:
         results = checks.check(args.name, kind=kind, domain=args.domain, **params)
     if args.json:
-        print(json.dumps([asdict(result) for result in results], indent=2, ensure_ascii=False))
+        print(json.dumps([asdict(result) for result in results], indent=2))
     elif args.all:
         _print_summary(results)
     else:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib.util
 import json
 from dataclasses import dataclass
 from typing import Any
 
 from lossreg import KINDS, Description, Parameter, Plugin, RegistryError
+from lossreg._catalog import unread
 from lossreg._source import outline_of_source
 from lossreg.cli._table import print_table
 
@@ -24,13 +24,16 @@ def main(args: argparse.Namespace) -> int:
     kinds = [args.kind] if args.kind else list(KINDS)
     listed = {kind: [entry(kind, plugin, importing=False) for plugin in KINDS[kind].plugins()] for kind in kinds}
     if args.json:
-        print(json.dumps([row.as_dict() for rows in listed.values() for row in rows], indent=2, ensure_ascii=False))
+        broken = [{"kind": None, "distribution": p, "state": "broken", "reason": why} for p, why in unread()]
+        print(json.dumps([*(row.as_dict() for rows in listed.values() for row in rows), *broken], indent=2))
         return 0
     for kind, rows in listed.items():
         noun = KINDS[kind].kind.noun
         title = f"{len(rows)} {noun}{'es' if noun.endswith('s') else 's'}"
         columns = ("name", "package", "parameters", "help", "state")
         print_table(title, columns, [row.cells() for row in rows], width=1000)  # one row a line, for grep
+    if broken_packages := [(package, (f"broken: {why}", "bold red")) for package, why in unread()]:
+        print_table("packages of which something cannot be used", ("package", "state"), broken_packages, width=1000)
     return 0
 
 
@@ -74,15 +77,14 @@ def entry(kind: str, plugin: Plugin, *, importing: bool) -> Entry:
     registry = KINDS[kind]
     bare = plugin.name in registry.names()
     found = functools.partial(Entry, kind, plugin, plugin.name if bare else plugin.qualified_name)
-    module = plugin.target.partition(":")[0].partition(".")[0]
+    if plugin.fault:
+        return found(None, "broken", plugin.fault)
     try:
         if importing:
             plugin.load()
-        elif plugin.registered is None and importlib.util.find_spec(module) is None:
-            return found(None, "broken", f"No module named '{module}'")
         elif plugin.registered is None and outline_of_source(plugin.target) is None:
             return found(None, "unknown", f"only importing it tells; see: python -m lossreg show {found.args[2]}")
-        description = registry.describe(plugin.qualified_name)
+        description = registry.describe(plugin)
     except RegistryError as error:
         return found(None, "broken", str(error))
     several = "" if bare else f"several packages register '{plugin.name}'"

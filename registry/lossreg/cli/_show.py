@@ -9,6 +9,7 @@ import textwrap
 from typing import Any
 
 from lossreg import KINDS, UnknownNameError, did_you_mean
+from lossreg._errors import printable
 from lossreg._startup import quiet_startup
 from lossreg.cli._list import Entry, entry
 
@@ -28,9 +29,9 @@ def main(args: argparse.Namespace) -> int:
     with quiet_startup():
         found = [entry(kind, KINDS[kind].find(args.name), importing=True) for kind in kinds]
     if args.json:
-        print(json.dumps([shown.as_dict() | _usage(shown) for shown in found], indent=2, ensure_ascii=False))
+        print(json.dumps([shown.as_dict() | _usage(shown) for shown in found], indent=2))
     else:
-        print("\n\n".join(map(_text, found)))
+        print(printable("\n\n".join(map(_text, found))))
     return int(any(shown.state == "broken" for shown in found))
 
 

@@ -14,9 +14,12 @@ def print_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[Any]
     from rich.table import Table
     from rich.text import Text
 
+    from lossreg._errors import printable
+
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in {"check", "verdict"})
     for row in rows:
-        table.add_row(*(Text(*([cell] if isinstance(cell, str) else cell)) for cell in row))
+        cells = ((cell, "") if isinstance(cell, str) else cell for cell in row)
+        table.add_row(*(Text(printable(text), style) for text, style in cells))
     Console(width=None if sys.stdout.isatty() else width).print(table)

@@ -3,3 +3,7 @@
 
 def mix(y_true, y_pred):
     return 0 * y_pred
+
+
+def nothing(weights):
+    return 0 * weights
