@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -66,3 +67,14 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
     nearest = nearest or [option for option in options if name and option.startswith(name)]
     return f" Did you mean '{nearest[0]}'?" if nearest else ""
+
+
+def printable(text: str) -> str:
+    r"""Return a plugin's text with what would steer a terminal, or cannot be printed at all, as `\xNN`.
+
+    Example:
+    >>> print(printable("a name\x1b[2J, größer"))
+    a name\x1b[2J, größer
+    """
+    controls = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"  # but no tab, no end of a line
+    return re.sub(controls, lambda found: f"\\x{ord(found[0]):02x}", text)
