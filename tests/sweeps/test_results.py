@@ -181,9 +181,60 @@ def test_a_single_run_has_no_table(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_the_table_stops_no_job(sweep: Sweep, tmp_path: Path) -> None:
-    (tmp_path / "sweep" / "results.csv").mkdir(parents=True)  # no file can be opened there, whoever runs this
+    (tmp_path / "sweep" / ".results.csv.lock").mkdir(parents=True)  # no file can be opened there, whoever runs this
     done = sweep("seed=0,1")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1
+    assert "No job of this sweep has a row in " in done.stderr
     assert (tmp_path / "sweep" / "1" / "metrics.json").exists()
     assert done.stdout.count(": no row in results.csv: ") == 2
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"job;status;error;seed;brier\n0;completed;;0;0,5\n", 1),
+        (b'job,status,error,seed,brier\n0,completed,,0,0.5\n1,completed,",1,0.5\n2,completed,,2,0.5\n', 3),
+        (b'job,status,error,note\n0,completed,,a"b\n', 2),
+        (b"job,status,error,note\n0,completed,,caf\xe9\n", 2),
+        (b"0,completed,,0,0.5\n1,completed,,1,0.5\n", 1),
+        (b"job,status,seed\n0,completed,0\n", 1),
+        (b"job,status,error,seed,seed\n0,completed,,0,0\n", 1),
+        (b"job,status,error,seed\n0,completed,,0\n1,completed,1\n2,completed,,2\n", 3),
+        (b"job,status,error,seed\nx,completed,,0\n", 2),
+        (b"job,status,error,seed\n0,completed,,0\n1,completed,,1,2", 3),
+        (b"something else", 1),
+        ("job,status,error\n0,completed,\n".encode("utf-16"), 1),
+    ],
+)
+def test_a_table_that_is_not_understood_whole_is_left_alone(tmp_path: Path, content: bytes, line: int) -> None:
+    table = ResultsTable(tmp_path / "results.csv")
+    table.path.write_bytes(content)
+    for use in (table.read, lambda: table.append([Row(5, ["seed=5"])])):
+        with pytest.raises(OSError, match=rf"results\.csv, line {line}: "):
+            use()
+    assert table.path.read_bytes() == content
+
+
+def test_a_table_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
+    table = ResultsTable(tmp_path / "results.csv")
+    table.path.write_bytes(
+        b'\xef\xbb\xbf"job","status","error","seed"\r\n0,"completed",,0\r\n,,,\r\n1,failed,"a, ""b""",1'
+    )
+    assert [row["error"] for row in table.read()] == ["", 'a, "b"']
+    table.append([Row(0, ["seed=0"]), Row(2, ["seed=2"])])
+    assert [row["seed"] for row in table.read()] == ["0", "1", "2"]
+
+
+def test_no_cell_is_a_formula_and_each_reads_as_it_was(tmp_path: Path) -> None:
+    values = ["=1+1", "+x", "-x", "@SUM(1)", "'=1'", "''=1", "-5", "-1e-3", "'a, b'", "＝1", "a=b"]
+    table = ResultsTable(tmp_path / "results.csv", ["m"])
+    table.append([Row(job, [f"note={value}", "+a@b=c"], metrics={"m": value}) for job, value in enumerate(values)])
+    with table.path.open(newline="") as file:
+        cells = [cell for line in csv.reader(file) for cell in line]
+    assert [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "＝"}] == ["-5", "-5", "-1e-3", "-1e-3"]
+    again = ResultsTable(table.path, ["m"])
+    assert [row["note"] for row in again.read()] == [row["m"] for row in again.read()] == values
+    before = table.path.read_bytes()
+    again.append([Row(0, ["note==1+1", "+a@b=c"])])
+    assert table.path.read_bytes() == before

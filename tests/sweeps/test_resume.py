@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lossreg.sweeps._resume import command
 from tests.sweeps.test_launch import Multirun, multirun  # noqa: F401 - a fixture
 from tests.sweeps.test_results import APP, ENVIRONMENT, Sweep, rows
 
@@ -219,3 +220,59 @@ def test_the_manifest_says_what_the_sweep_is(sweep: Sweep, tmp_path: Path) -> No
     assert manifest["overrides"] == ["seed=0,1", "reg=l2"]
     assert manifest["config"]["reg"] == {"name": "l2", "r": 0.0001}
     assert "hydra" not in manifest["config"]
+
+
+@pytest.mark.parametrize("broken", ["yaml", "column", "pipe", "directory", "bytes"])
+def test_a_failed_check_stops_a_multirun(multirun: Multirun, tmp_path: Path, broken: str) -> None:  # noqa: F811
+    folder, log = tmp_path / "sweep", tmp_path / "log"
+    multirun("seed=0,1", f"log={log}")
+    results, manifest = folder / "results.csv", folder / "sweep.yaml"
+    if broken == "yaml":
+        manifest.write_text("a: [")
+    elif broken == "column":
+        results.write_text(results.read_text().replace("seed", "sead"))
+    elif broken == "bytes":
+        results.write_bytes(results.read_bytes().replace(b"seed", b"s\xe9\xe9d"))
+    else:
+        results.unlink()
+        os.mkfifo(results) if broken == "pipe" else results.mkdir()
+    before = results.read_bytes() if results.is_file() else b""
+    with pytest.raises(SystemExit) as ended:
+        multirun("seed=0,1", f"log={log}")
+    assert len(str(ended.value).splitlines()) == 1
+    assert str(folder if broken != "yaml" else "sweep") in str(ended.value)
+    assert (results.read_bytes() if results.is_file() else b"") == before
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_a_sweep_that_another_process_runs_is_refused(start: Start, sweep: Sweep, tmp_path: Path) -> None:
+    arguments = ["seed=range(0,9)", "sleep=0.5", f"hydra.sweep.dir={tmp_path}/sweep"]
+    running = start(*arguments)
+    wait_for_rows(tmp_path / "sweep", 1)
+    refused = sweep(*arguments)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+    assert refused.returncode == 1
+    assert "holds a sweep that another process is running now" in refused.stdout.splitlines()[-1]
+
+
+def test_a_multirun_that_runs_nothing_is_no_success(multirun: Multirun) -> None:  # noqa: F811
+    for _ in range(2):  # resumed too
+        with pytest.raises(SystemExit, match="No job of this sweep"):
+            multirun("seed=range(5,1)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["seed=0,1", "-m"], "seed=0,1 hydra.sweep.dir=a -m"),
+        (["-m", "x='a b'", "hydra.sweep.dir=b", "-cn", "c=d"], """-m 'x='"'"'a b'"'"'' hydra.sweep.dir=a -cn c=d"""),
+        (["-cd", "e=f", "-m"], "-cd e=f -m hydra.sweep.dir=a"),
+        (["-m", "~reg", "-cp=g"], "-m '~reg' hydra.sweep.dir=a -cp=g"),
+    ],
+)
+def test_the_printed_command_is_one_that_runs(
+    arguments: list[str], printed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+    assert command(Path("a")) == f"python train.py {printed}"

@@ -138,3 +138,20 @@ def test_nothing_is_drawn_of_three_numbers(tmp_path: Path) -> None:
         {"status": "completed", "a": a, "b": b, "c": c, "e": "1"} for a in ("1", "2") for b in ("1", "2") for c in "12"
     ]
     assert draw(rows, ["a", "b", "c"], None, "e", tmp_path / "sweep.png") is False
+
+
+@pytest.mark.parametrize("text", ["[/x]", "[red]a[/]", "a\x1b[2J", "[link=x]", r"$\nothing$", "a$b"])
+@pytest.mark.parametrize("seeds", [1, 30])
+def test_swept_text_is_shown_as_it_is(tmp_path: Path, text: str, seeds: int) -> None:
+    rows = [
+        Row(0, [f"note[/x]={note}", f"loss.r={r}", f"seed={seed}"], metrics={"solved": True, "brier": seed / 10})
+        for note in (text, "b")
+        for r in ("0.1", "0.2")
+        for seed in range(seeds)
+    ]
+    output = printed(table(tmp_path, [*rows, Row(1, [], "failed", text)]), picture=False)
+    assert text.replace("\x1b", r"\x1b") in output
+    assert "\x1b" not in output
+    assert draw(
+        table(tmp_path, rows).read()[: len(rows)], ["note[/x]", "loss.r"], "solved", "brier", tmp_path / "a.png"
+    )

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from lossreg._errors import printable
 from lossreg.sweeps._batch import Outcome, finished
 from lossreg.sweeps._ending import Ending
 from lossreg.sweeps._results import ResultsTable, Row
@@ -71,22 +73,39 @@ class SweepResults(Callback):
         self.done: Done | None = None
         self._ending: Ending | None = None
         self._table: ResultsTable | None = None
+        self._lock: Any = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin a sweep, or go on with the one that is in the directory; end the program if that is another one."""
-        table = self._table_of(config)
         try:
+            table = self._table_of(config)
+            self._take(table.path.parent)
             if begin(table.path.parent, describe_sweep(config), table):
                 self.done = Done(table, self.objective)
                 log.info("Going on with the sweep in %s: %d jobs are done", table.path.parent, len(self.done))
-        except OSError as error:
-            log.error("this sweep cannot be resumed: %s", error)
+        except Exception as error:  # which Hydra would turn into a warning
+            log.debug("the sweep cannot begin", exc_info=error)
+            where = "" if isinstance(error, OSError) else f"{config.hydra.sweep.dir}: {type(error).__name__}: "
+            sys.exit(f"This sweep cannot begin: {where}{printable(' '.join(str(error).split()))}")
         self._ending = Ending(lambda interrupted: self._close(table, interrupted))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the closing table."""
         if self._ending:
             self._ending.close()
+        if self._table and not self._table.path.exists():
+            sys.exit(f"No job of this sweep has a row in {self._table.path}: none has run, or none could be written.")
+
+    def _take(self, folder: Path) -> None:
+        """Keep other processes from running a sweep in this folder until this one ends."""
+        from filelock import FileLock, Timeout
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / ".sweep.lock", timeout=0, thread_local=False, is_singleton=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            sys.exit(f"{folder} holds a sweep that another process is running now. Choose another hydra.sweep.dir.")
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Spare a job that has its row, if the task function is decorated with `batched`."""
@@ -135,15 +154,17 @@ class SweepResults(Callback):
                 from lossreg.sweeps._summary import show  # rich takes 0.1 s to import
 
                 show(table, self.success, self.mean, self.replicate, picture=not interrupted)
-        except OSError as error:
+        except Exception as error:  # it is only shown: all results are on the disk
             log.error("the closing table cannot be shown: %s", error)
         finally:
+            if self._lock:
+                self._lock.release(force=True)
             if interrupted:
                 print(f"Interrupted. To go on:\n  {command(table.path.parent)}", flush=True)
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process, where a job ends, does not end the sweep."""
-        return {**self.__dict__, "_ending": None}
+        return {**self.__dict__, "_ending": None, "_lock": None}
 
 
 def _outcome_of(job_return: JobReturn) -> Outcome:

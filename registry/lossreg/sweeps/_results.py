@@ -1,15 +1,17 @@
 """The results table: a CSV file that no crash can spoil.
 
 A row is on the disk when `append` returns. The file is written anew beside itself and then takes its own place, so it
-is there whole at any time. Several processes may append to one table.
+is there whole at any time. Several processes may append to one table. One that is not understood whole is left alone.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,8 @@ FIXED_COLUMNS = ("job", "status", "error")
 """The columns that every table begins with."""
 
 _ERROR_LENGTH = 500
+_CELLS = re.compile(r'(?:(?:"(?:[^"]|"")*"|[^",]*)(?:,|$))+')
+_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # spreadsheets run the wide ones too
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class ResultsTable:
         that the resumed sweep runs again.
 
         Raises:
-            OSError: if the file cannot be written; the table is then as it was before.
+            OSError: if the file cannot be read whole, or not be written; the table is then as it was before.
         """
         from filelock import FileLock  # only here: 20 ms that a single run need not pay
 
@@ -100,7 +104,7 @@ class ResultsTable:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             text = self._load()
-            header = next(csv.reader([text.partition("\n")[0]]), [])
+            header = list(map(_plain, _split(text.partition("\n")[0]) or []))
             lines = [line for line in lines if self._identity(line) not in self._known]
             if any(column not in header for line in lines for column in line):
                 columns = dict.fromkeys([*FIXED_COLUMNS, *header, *(column for line in lines for column in line)])
@@ -112,16 +116,43 @@ class ResultsTable:
             self._text, self._stamp = text, self._stamp_now()
 
     def read(self) -> list[dict[str, str]]:
-        """The rows, each as text by column; empty if there is no table yet. A half-written last line is left out."""
+        """The rows, each as text by column; empty if there is no table yet. A half-written last line is left out.
+
+        Raises:
+            OSError: if the file is no such table; the message has the line.
+        """
         return _parse(self._load())
 
     def _load(self) -> str:
         stamp = self._stamp_now()
         if stamp != self._stamp or not stamp:
-            text = self.path.read_bytes().decode(errors="replace") if stamp else ""
-            self._text, self._stamp = text[: text.rfind("\n") + 1], stamp
+            self._text, self._stamp = self._checked() if stamp else "", stamp
             self._known = set(map(self._identity, _parse(self._text)))
         return self._text
+
+    def _checked(self) -> str:
+        """The file's text as it is written here, without a byte order mark or a half last line."""
+        if not self.path.is_file():
+            raise OSError(f"{self.path} is no file")
+        data = self.path.read_bytes()
+        try:
+            text = codecs.getincrementaldecoder("utf-8-sig")().decode(data)  # which may end within a letter
+        except UnicodeDecodeError as error:
+            raise self._refusal(data[: error.start].count(b"\n") + 1, "it is not UTF-8") from None
+        *lines, last = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        header = (_split(lines[0]) or []) if lines else []
+        for number, line in enumerate(lines, start=1):
+            if wrong := _wrong(_split(line), header if number > 1 else None):
+                raise self._refusal(number, wrong)
+        fixed, cells = ",".join(FIXED_COLUMNS), _split(last)
+        if lines and last and not _wrong(cells, header):
+            lines.append(last)
+        elif len(cells or ()) > len(header) if lines else not (fixed.startswith(last) or last.startswith(fixed)):
+            raise self._refusal(len(lines) + 1, _wrong(cells, header or None))
+        return "".join(f"{line}\n" for line in lines)
+
+    def _refusal(self, line: int, wrong: str) -> OSError:
+        return OSError(f"{self.path}, line {line}: {wrong}. The file is left as it is.")
 
     def _stamp_now(self) -> tuple[int, ...]:
         found = self.path.stat() if self.path.exists() else None
@@ -138,13 +169,54 @@ class ResultsTable:
 
 
 def _parse(text: str) -> list[dict[str, str]]:
-    header, *lines = list(csv.reader(io.StringIO(text))) or [[]]
-    return [dict(zip(header, cells, strict=True)) for cells in lines if len(cells) == len(header)]
+    header, *lines = [list(map(_plain, cells)) for cells in csv.reader(io.StringIO(text))] or [[]]
+    return [dict(zip(header, cells, strict=True)) for cells in lines if any(cells)]
+
+
+def _split(line: str) -> list[str] | None:
+    try:
+        return next(csv.reader([line]), []) if '"' not in line or _CELLS.fullmatch(line) else None
+    except csv.Error:
+        return None
+
+
+def _wrong(cells: list[str] | None, header: list[str] | None) -> str:
+    """What is wrong with the cells of a line, or with the header if there is none yet; empty if nothing."""
+    if cells is None:
+        return "it is no line of CSV, a quote is missing or too many"
+    if header is None:
+        missing = [column for column in FIXED_COLUMNS if column not in cells]
+        double = [column or "''" for column in dict.fromkeys(cells) if cells.count(column) > 1 or not column]
+        return (
+            f"no header, with commas, that has {', '.join(missing)}"
+            if missing
+            else f"the column {double[0]} is empty or there twice"
+            if double
+            else ""
+        )
+    if any(cells) and len(cells) != len(header):
+        return f"{len(cells)} cells for {len(header)} columns"
+    if any(cells) and not (cells[header.index("job")].isdecimal() and cells[header.index("status")]):
+        return "a row needs a job's number and a status"
+    return ""
+
+
+def _safe(cell: str) -> str:
+    """A cell that no spreadsheet runs: one that is no number and begins like a formula has a quote before it."""
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}" if _FORMULA.match(cell) else cell
+    return cell
+
+
+def _plain(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def _to_csv(columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([line.get(column, "") for column in columns] for line in lines)
+    csv.writer(text, lineterminator="\n").writerows([_safe(line.get(c, "")) for c in columns] for line in lines)
     return text.getvalue()
 
 
@@ -174,5 +246,5 @@ def _to_text(value: Any) -> str:
     if hasattr(value, "item"):  # a NumPy number
         value = value.item()
     if isinstance(value, (str, float)):
-        return str(value).replace("\n", " ")
+        return " ".join(str(value).splitlines())
     return json.dumps(value, default=str)

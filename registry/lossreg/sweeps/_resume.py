@@ -22,6 +22,7 @@ from lossreg.sweeps._results import ResultsTable, write_whole
 log = logging.getLogger(__name__)
 
 MANIFEST = "sweep.yaml"
+_TAKES_VALUE = re.compile(r"(-cp|-cn|-cd|-p|--config-[a-z]+|--package|--experimental-rerun)$")  # options of Hydra
 _HEADER = "# What this sweep is. The same command with hydra.sweep.dir=<this folder> runs what is missing of it.\n"
 
 
@@ -38,7 +39,7 @@ class Done:
     def find(self, job: int, overrides: Sequence[str]) -> Outcome | None:
         """What the job of this number came to, as far as the table keeps it, if these were its overrides."""
         row = self._rows.get(job)
-        if not row or any(row.get(key) != cell for key, cell in self._table.cells(overrides).items()):
+        if not row or not all(_alike(row.get(key, ""), cell) for key, cell in self._table.cells(overrides).items()):
             return None
         if row["status"] != "completed":
             return Outcome(error=JobFailed(row["error"], row["status"]))
@@ -49,6 +50,11 @@ class Done:
         free = job if job not in self._rows else max(self._rows) + 1
         self._rows[free] = {}
         return free
+
+
+def _alike(cell: str, other: str) -> bool:
+    """Whether two cells are the same for a spreadsheet, which writes `TRUE` and `0.5` for `true` and `0.50`."""
+    return cell == other or _to_value(cell.lower()) == _to_value(other.lower())
 
 
 def _to_value(cell: str) -> Any:
@@ -94,8 +100,9 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
     """
     path = folder / MANIFEST
     text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
+    rows = table.read()
     if not path.exists():
-        if table.read():
+        if rows:
             sys.exit(
                 f"{folder} holds {table.path.name}, but no {MANIFEST} that says of which sweep. "
                 "Choose another hydra.sweep.dir."
@@ -103,6 +110,8 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, _HEADER + text)
         return False
+    if not path.is_file():
+        sys.exit(f"{path} is no file. Choose another hydra.sweep.dir.")
     lines = differences(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(text))
     if lines:
         sys.exit(
@@ -110,6 +119,11 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
             + "\n".join(f"  {line}" for line in lines)
             + "\nRun it as it was, or choose another hydra.sweep.dir."
         )
+    missing = [
+        column for column in (*table.cells(sweep["overrides"]), *table.metrics) if rows and column not in rows[0]
+    ]
+    if missing:
+        sys.exit(f"{table.path}, line 1: the column {missing[0]} is missing. The file is left as it is.")
     if any("shuffle(" in override for override in sweep["overrides"]):
         sys.exit(f"{folder} holds a sweep in a shuffled order, which differs each time: it cannot be resumed.")
     return True
@@ -155,6 +169,11 @@ def command(folder: Path) -> str:
     """
     program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) and not sys.argv[0].endswith(".py") else None
     arguments = [argument for argument in sys.argv[1:] if not argument.startswith("hydra.sweep.dir=")]
+    # All overrides have to stand together, whatever options come before or after them.
+    pairs = enumerate(zip(["", *arguments], arguments, strict=False), start=1)
+    overrides = [end for end, (before, own) in pairs if re.match(r"[^-].*=|~", own) and not _TAKES_VALUE.match(before)]
+    end = overrides[-1] if overrides else len(arguments)
     # What Hydra's grammar gives a meaning is quoted for Hydra, and the whole for the shell.
     place = str(folder) if re.fullmatch(r"[\w./-]+", str(folder)) else "'" + str(folder).replace("'", r"\'") + "'"
-    return shlex.join([*(program or ["python", sys.argv[0]]), *arguments, f"hydra.sweep.dir={place}"])
+    arguments.insert(end, f"hydra.sweep.dir={place}")
+    return shlex.join([*(program or ["python", sys.argv[0]]), *arguments])

@@ -16,7 +16,9 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from lossreg._errors import printable
 from lossreg.sweeps._results import FIXED_COLUMNS, ResultsTable, write_whole
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ def points(rows: Sequence[Cells], over: Sequence[str], success: str | None, mean
         groups.setdefault(tuple(row[column] for column in over), []).append(row)
     found = []
     for place, members in groups.items():
-        tried = [row[success] == "true" for row in members if row["status"] != "failed"] if success else []
+        tried = [row[success].lower() == "true" for row in members if row["status"] != "failed"] if success else []
         finite = [value for row in members if (value := number(row[mean])) is not None] if mean else []
         rate = sum(tried) / len(tried) if tried else None
         average = math.fsum(finite) / len(finite) if finite else None
@@ -139,19 +141,20 @@ def show(
         place = [name for name in row if row[name] and name not in (*FIXED_COLUMNS, *table.metrics)]
         overrides = " ".join(f"{name.removeprefix('override.')}={row[name]}" for name in place)
         line = f"lowest {mean}: {_rounded(row[mean])}, job {row['job']}: {overrides}"
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
     paths = [table.path]
     if picture:
         try:
             image = table.path.with_name("sweep.png")
             paths += [image] if draw(rows, over, success, mean, image) else []
-        except OSError as error:
+        except Exception as error:
             log.error("sweep.png is not written: %s", error)
     counts = Counter(row["status"] for row in rows)
     jobs = ", ".join(
         ["1 job" if len(rows) == 1 else f"{len(rows)} jobs", *(f"{counts[s]} {s}" for s in sorted(counts))]
     )
-    console.print(f"{jobs}: {', '.join(map(_relative, paths))}", highlight=False, soft_wrap=True)
+    line = f"{jobs}: {', '.join(map(_relative, paths))}"
+    console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _columns(
@@ -174,10 +177,12 @@ def _table(columns: Mapping[str, Sequence[str]], most: int, failed: Sequence[boo
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name, cells in columns.items():
         right = is_numeric(cells) or name == "95% interval"
-        shown.add_column(name, justify="right" if right else "left", no_wrap=name != "status", overflow="fold")
+        shown.add_column(
+            Text(printable(name)), justify="right" if right else "left", no_wrap=name != "status", overflow="fold"
+        )
     rows = list(zip(*columns.values(), strict=True))
     for index, row in enumerate(rows[:most]):
-        shown.add_row(*row, style="red" if failed and failed[index] else None)
+        shown.add_row(*(Text(printable(cell)) for cell in row), style="red" if failed and failed[index] else None)
     if failed and len(rows) > most:
         shown.add_row("…")
     return shown
@@ -226,6 +231,7 @@ def figure_of(rows: Sequence[Cells], over: Sequence[str], success: str | None, m
     parts: dict[str, list[Point]] = {}
     for point in taken:
         label = " ".join(f"{axis}={value}" for axis, value in zip(names, point.place, strict=False))
+        label = printable(label).replace("$", r"\$")  # which begins a formula
         parts.setdefault(label, []).append(point)
     if len(parts) > (_LINES if len(numbers) == 1 else _PANELS):
         return None
