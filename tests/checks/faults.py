@@ -22,7 +22,11 @@ def loss(*checks: str) -> Callable[[Any], Any]:
 
 def regularizer(*checks: str) -> Callable[[Any], Any]:
     """Plant a faulty regularizer that exactly these checks find."""
-    return lambda target: REGULARIZERS.setdefault(target.__name__, (target, set(checks)))[0]
+    return lambda target: REGULARIZERS.setdefault(_name(target), (target, set(checks)))[0]
+
+
+def _name(target: Any) -> str:
+    return str(getattr(target, "__name__", getattr(target, "_name", "")))
 
 
 def squared(y_true, y_pred):
@@ -583,3 +587,9 @@ class RegularizerDropsPower(keras.regularizers.Regularizer):
 @regularizer("tensor_parameters")
 def another_penalty_for_tensors(weights, r=0.1):
     return (r if isinstance(r, float) else 1.0) * ops.sum(ops.square(weights))
+
+
+@regularizer("compiled")
+@tf.function
+def takes_no_variable(weights, r=0.1):
+    return r * tf.reduce_sum(tf.square(weights))

@@ -20,7 +20,11 @@ def tensorflow() -> Any:
 
 
 def tensors(inputs: tuple[Array, ...], dtype: str = "float32") -> list[Any]:
-    """Return arrays as tensors of one dtype, as Keras hands them over."""
+    """Return arrays as Keras hands them over, in one dtype: weights, which stand alone, as a variable."""
+    if len(inputs) == 1:
+        import keras
+
+        return [keras.Variable(inputs[0], dtype=dtype)]
     return [tensorflow().convert_to_tensor(np.asarray(x), dtype=dtype) for x in inputs]
 
 
@@ -49,12 +53,13 @@ def call_each(function: Callable[..., Any], y_true: Array, y_pred: Array) -> lis
 def value_and_gradient(function: Callable[..., Any], *inputs: Any) -> tuple[Any, Any]:
     """Return value, and gradient of its sum by the last input, as tensors; the gradient may be `None`."""
     tf = tensorflow()
+    last = getattr(inputs[-1], "value", inputs[-1])  # a variable of Keras holds one of TensorFlow
     with tf.GradientTape() as tape:
-        tape.watch(inputs[-1])
+        tape.watch(last)
         value = tf.convert_to_tensor(function(*inputs))
     if not value.dtype.is_floating:
         return value, None
-    gradient = tape.gradient(value, inputs[-1])
+    gradient = tape.gradient(value, last)
     return value, None if gradient is None else tf.convert_to_tensor(gradient)
 
 

@@ -184,15 +184,16 @@ def compiled(plugin: PluginUnderTest) -> str:
     missing = not eager[1].size
     skip_if(missing and plugin.depends_on_data, "there is no gradient to compare; see the check 'gradient'")
     free = plugin.kind == "loss"
-    signature = [tf.TensorSpec([None, *x.shape[1:]] if free else x.shape, x.dtype) for x in tensors(arrays)]
+    handed = tensors(arrays)
+    signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in handed] if free else []
 
     def step(*data: Any) -> tuple[Any, Any]:
-        return _arrays.value_and_gradient(plugin.function, *data)
+        return _arrays.value_and_gradient(plugin.function, *(data or handed))  # a variable is no argument
 
     for mode, options in (("graph", {}), ("XLA", {"jit_compile": True})):
         graph = tf.function(step, input_signature=signature, autograph=False, **options)
         with failing(f"{mode}: it"):
-            found = differentiate(graph, *arrays, through=lambda function, *data: function(*data))
+            found = differentiate(graph, *arrays, through=lambda function, *data: function(*(data if free else ())))
         fail_if(found[1].size != eager[1].size, f"{mode}: there is no gradient, eagerly there is")
         for what, a, b in zip(("value", "gradient"), found, eager, strict=True):
             # What is nothing but rounding, next to the value, may be rounded otherwise.
@@ -220,11 +221,13 @@ def tensor_parameters(plugin: PluginUnderTest) -> str:
 
     Use the parameter in keras.ops only: no float(), no Python `if`.
     """
+    import tensorflow as tf
+
     from lossreg import _tensors  # imports Keras
 
     names = list(plugin.numbers)
     skip_if(not names, "it has no parameters that are real numbers")
-    data = tuple(tensors(plugin.data(16)))
+    data = tuple(tf.convert_to_tensor(x) for x in tensors(plugin.data(16)))
 
     def refusal(names: list[str]) -> str:
         numbers = {name: plugin.numbers[name] for name in names}

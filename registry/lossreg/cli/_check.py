@@ -50,7 +50,17 @@ def main(args: argparse.Namespace) -> int:
         _print_summary(results)
     else:
         _print_results(results)
+    if not args.json:
+        print(_verdict(results))
     return int(any(result.verdict == "fail" for result in results))
+
+
+def _verdict(results: list[Any]) -> str:
+    """Say in one line what the results come to."""
+    passed, failed, skipped = (sum(r.verdict == verdict for r in results) for verdict in ("pass", "fail", "skip"))
+    faulty = ", ".join(dict.fromkeys(r.plugin for r in results if r.verdict == "fail"))
+    word = f"faulty: {faulty}" if failed else "no fault found" if passed else "nothing could be checked"
+    return f"{word} ({passed} passed, {failed} failed, {skipped} skipped)"
 
 
 def _print_results(results: list[Any]) -> None:
