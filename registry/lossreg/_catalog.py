@@ -153,10 +153,10 @@ class Registry:
             BrokenPluginError: if it must be imported to be described, and cannot be.
         """
         plugin = self.find(name) if isinstance(name, str) else name
-        if plugin.fault:
-            raise plugin.broken(plugin.fault)
         key = plugin, id(plugin.registered)
         if key not in self._described:
+            if fault := plugin.fault:
+                raise plugin.broken(fault)
             self._described[key] = _signature.describe(plugin, self.kind.data_arguments)
         return self._described[key]
 

@@ -145,9 +145,10 @@ class ResultsTable:
             if wrong := _wrong(_split(line), header if number > 1 else None):
                 raise self._refusal(number, wrong)
         fixed, cells = ",".join(FIXED_COLUMNS), _split(last)
+        begun = len(cells or ()) <= len(header) if lines else fixed.startswith(last) or last.startswith(fixed)
         if lines and last and not _wrong(cells, header):
             lines.append(last)
-        elif len(cells or ()) > len(header) if lines else not (fixed.startswith(last) or last.startswith(fixed)):
+        elif not begun:
             raise self._refusal(len(lines) + 1, _wrong(cells, header or None))
         return "".join(f"{line}\n" for line in lines)
 
@@ -187,13 +188,9 @@ def _wrong(cells: list[str] | None, header: list[str] | None) -> str:
     if header is None:
         missing = [column for column in FIXED_COLUMNS if column not in cells]
         double = [column or "''" for column in dict.fromkeys(cells) if cells.count(column) > 1 or not column]
-        return (
-            f"no header, with commas, that has {', '.join(missing)}"
-            if missing
-            else f"the column {double[0]} is empty or there twice"
-            if double
-            else ""
-        )
+        if missing:
+            return f"no header, with commas, that has {', '.join(missing)}"
+        return f"the column {double[0]} is empty or there twice" if double else ""
     if any(cells) and len(cells) != len(header):
         return f"{len(cells)} cells for {len(header)} columns"
     if any(cells) and not (cells[header.index("job")].isdecimal() and cells[header.index("status")]):
