@@ -93,7 +93,7 @@ class SweepResults(Callback):
         """Print the closing table."""
         if self._ending:
             self._ending.close()
-        if self._table and not self._table.path.exists():
+        if self._table and not self._table.path.exists() and not sys.exc_info()[0]:  # which Hydra 1.4 goes on to raise
             sys.exit(f"No job of this sweep has a row in {self._table.path}: none has run, or none could be written.")
 
     def _take(self, folder: Path) -> None:
