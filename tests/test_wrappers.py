@@ -190,6 +190,69 @@ def test_a_function_that_wants_sample_weights_is_refused() -> None:
         lossreg.losses.create("weighs")
 
 
+def one(y_pred: Any, scale: float = 1.0) -> Any:
+    return scale * keras.ops.mean(keras.ops.square(y_pred))
+
+
+def swapped(y_pred: Any, y_true: Any) -> Any:
+    return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+def by_keyword(*, y_true: Any, y_pred: Any) -> Any:
+    return swapped(y_pred, y_true)
+
+
+def factory_of_one(scale: float = 1.0) -> Any:
+    return lambda logits: scale * logits
+
+
+class SwappedLoss(keras.losses.Loss):
+    def call(self, logits: Any, labels: Any) -> Any:
+        return swapped(logits, labels)
+
+
+class CalledWithOne:
+    def __call__(self, y_pred: Any) -> Any:
+        return one(y_pred)
+
+
+@pytest.mark.parametrize(
+    ("target", "takes"),
+    [
+        (one, "it takes (y_pred: Any, scale: float = 1.0)"),
+        (swapped, "it takes (y_pred: Any, y_true: Any)"),
+        (lambda x: x, "it takes (x)"),
+        (by_keyword, "it takes (*, y_true: Any, y_pred: Any)"),
+        (factory_of_one, "what it makes takes (logits)"),
+        (SwappedLoss, "it takes (logits: Any, labels: Any)"),
+        (CalledWithOne, "what it makes takes (y_pred: Any)"),
+    ],
+)
+def test_what_does_not_take_the_data_as_keras_hands_it_is_refused(target: Any, takes: str) -> None:
+    lossreg.losses.register("misfit", replace=True)(target)
+    with pytest.raises(BrokenPluginError, match=r"'misfit' .* cannot be used: ") as error:
+        lossreg.losses.create("misfit")
+    assert takes in str(error.value).replace("typing.", "").replace("'Any'", "Any")
+    assert "(y_true, y_pred)" in str(error.value)
+    lossreg.losses.unregister("misfit")
+
+
+def test_odd_names_that_leave_a_doubt_are_taken() -> None:
+    def distance(x: Any, y: Any, label: float = 1.0) -> Any:
+        return label * keras.ops.mean(keras.ops.square(x - y), axis=-1)
+
+    def smoothed(label_smoothing: float) -> Any:
+        return made(label_smoothing)
+
+    def made(label_smoothing: float) -> Any:
+        return lambda a, b: distance(a, b, label_smoothing)
+
+    for target, given in ((distance, {}), (smoothed, {"label_smoothing": 1.0})):
+        lossreg.losses.register("doubtful", replace=True)(target)
+        assert float(lossreg.losses.create("doubtful", **given)(Y, P)) == pytest.approx(np.mean((Y - P) ** 2))
+    lossreg.losses.unregister("doubtful")
+
+
 def test_a_parameter_by_the_name_of_a_method_works_and_is_assigned_by_its_number() -> None:
     @lossreg.losses.register("clash", replace=True)
     def clash(y_true: Any, y_pred: Any, call: float = 1.0, reduction: str = "mean") -> Any:

@@ -15,7 +15,7 @@ import msgspec
 
 from lossreg._errors import ParameterError, did_you_mean
 from lossreg._plugin import REQUIRED, Description, Parameter, Plugin, Style, plain
-from lossreg._source import Outline, outline_of_object, outline_of_source
+from lossreg._source import STYLE, Outline, outline_of_object, outline_of_source
 
 PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
 """The types of plain data; anything else (a tensor, a variable, a schedule) is handed to a plugin as it is."""
@@ -29,6 +29,9 @@ _DATA_NAMES = re.compile(
     r"|expect|ground|gt|truth|weight|kernel|matri|tensor|param|var|value|input|coef)\w*",
     re.IGNORECASE,
 )
+# Names that leave no doubt; Keras hands a loss the targets first.
+_TRUE = re.compile(r"y|t|(y_?)?(true|target|label|truth|gt|ground_?truth|expected|actual)s?", re.IGNORECASE)
+_PREDICTED = re.compile(r"(y_?)?(pred|prediction|hat|prob|probabilitie|logit|output|score)s?", re.IGNORECASE)
 # What Keras calls so, without an annotation and, in its schedules, without a default.
 _TYPES_BY_NAME = {"axis": int, "_rate": float, "_steps": int}
 _SCALARS = {"float", "int", "bool", "str"}
@@ -73,6 +76,8 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
     else:
         style = Style.FACTORY
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if not outline.is_class and not outline.is_factory and (why := _misfit(outline.signature, style, data_arguments)):
+        raise ValueError(f"{why}. If it is a factory, say so by its attribute {STYLE} = 'factory'")
     if style is Style.FUNCTION and any(p.name == "sample_weight" for p in named):
         raise ValueError("its parameter 'sample_weight' would be handed no weights; Keras weights what it returns")
     if any(p.name == "name" and p.default is REQUIRED for p in named):
@@ -82,6 +87,29 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
         for p in named
         if p.name != "name" and not (style is Style.CLASS and p.name in _BOOKKEEPING)
     )
+
+
+def check_call(made: Any, data_arguments: tuple[str, ...]) -> str:
+    """Say why what a factory or class made cannot be called with the data; an empty string if it can."""
+    try:
+        signature = inspect.signature(made.call if hasattr(made, "reduction") and hasattr(made, "call") else made)
+    except (TypeError, ValueError):  # of a builtin it is not known
+        return ""
+    try:
+        signature.bind(*data_arguments)
+    except TypeError:
+        return f"what it makes takes {signature}, not ({', '.join(data_arguments)})"
+    return _misfit(signature, Style.FUNCTION, data_arguments)
+
+
+def _misfit(signature: inspect.Signature, style: Style, data_arguments: tuple[str, ...]) -> str:
+    """Say why a function is no loss, though the names of its parameters say that they are the data of one."""
+    required = [name for name, p in signature.parameters.items() if p.default is REQUIRED]
+    first, second = (*required, "", "")[:2]
+    lacks = style is Style.FACTORY and (first == "x" or _TRUE.fullmatch(first) or _PREDICTED.fullmatch(first))
+    if len(data_arguments) != 2 or not (lacks or (_PREDICTED.fullmatch(first) and _TRUE.fullmatch(second))):
+        return ""
+    return f"it takes {signature}, but it is called with ({', '.join(data_arguments)}), in this order"
 
 
 def _takes_data(outline: Outline, parameters: list[inspect.Parameter], data_arguments: tuple[str, ...]) -> bool:

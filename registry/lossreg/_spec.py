@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import msgspec
 
 from lossreg._errors import ParameterError, did_you_mean
-from lossreg._plugin import Description, Parameter, Plugin
-from lossreg._signature import PLAIN, check_value, plain_number, typed
+from lossreg._plugin import Description, Parameter, Plugin, Style
+from lossreg._signature import PLAIN, check_call, check_value, plain_number, typed
 
 if TYPE_CHECKING:
     from lossreg._catalog import Registry
@@ -102,7 +102,11 @@ class Spec:
     def bind(self, arguments: Mapping[str, Any]) -> Callable[..., Any]:
         """Return what is called with the data, given the arguments; see `Description.bind`."""
         parameters = {parameter.name: parameter for parameter in self.plugin.parameters}
-        return self.plugin.bind({name: typed(parameters[name], value) for name, value in arguments.items()})
+        made = self.plugin.bind({name: typed(parameters[name], value) for name, value in arguments.items()})
+        is_made = self.plugin.style is not Style.FUNCTION
+        if is_made and (why := check_call(made, self.registry.kind.data_arguments)):
+            raise self.plugin.broken(why)
+        return made
 
     def node(self) -> dict[str, Any]:
         """Return the config node: `{name: <qualified name>, <parameter>: <value>, …}`."""

@@ -242,6 +242,20 @@ class TestShow:
         assert shown["command"] == "python train.py loss=pack-b/twin loss.own=b"
 
 
+def test_a_loss_that_takes_no_targets_is_told_by_every_command(call: Any) -> None:
+    @lossreg.losses.register("one")
+    def one(y_pred: Any) -> Any:
+        return y_pred
+
+    try:
+        for command, code in (("list",), 0), (("show", "one"), 1), (("check", "one"), 1):
+            found, output, _ = call(*command)
+            assert found == code
+            assert "it takes (y_pred" in " ".join(output.split())
+    finally:
+        lossreg.losses.unregister("one")
+
+
 def test_a_schedule_or_a_variable_cannot_be_checked(call: Any) -> None:
     for name in ("cosine_decay", "bounded"):
         code, output, errors = call("check", name)
