@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import inspect
 import json
 import os
 import re
@@ -202,6 +203,17 @@ STRANGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a type of TensorFlow": change_layer(
         "activation", {"class_name": "__typespec__", "spec_name": "system", "module": "os", "config": []}
     ),
+    "a custom function by its bare name": change_layer("activation", node("builtins", "function", "planted", None)),
+    "a custom function of a module of Keras by its bare name": change_layer(
+        "activation", node("keras.activations", "function", "planted", "planted")
+    ),
+    "a custom loss by its bare name": change_loss(**node("builtins", "function", "planted", None)),
+    "a function of Keras that fetches weights": change_layer(
+        "activation", node("keras.applications", "ResNet50", {}, None)
+    ),
+    "a class of Keras that writes files": change_loss(
+        **node("keras.callbacks", "CSVLogger", {"filename": "planted"}, None)
+    ),
     "our class by its string": lambda config: config["compile_config"].update(loss="lossreg>RegisteredLoss"),
 }
 
@@ -226,6 +238,53 @@ def test_a_file_that_names_anything_strange_is_refused(
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < len(str(saved)) + 400
     assert made == []
+
+
+READS = {
+    **dict.fromkeys(("StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup"), "vocabulary"),
+    **{"TFSMLayer": "filepath", "TorchModuleWrapper": "module", "FlaxLayer": "module", "JaxLayer": "call_fn"},
+}
+
+
+@pytest.mark.parametrize("name", READS)
+@pytest.mark.parametrize("path", ["/etc/passwd", "https://example.com/words.txt", "words.txt"])
+def test_what_reads_a_path_or_a_url_is_refused(saved: Path, name: str, path: str) -> None:
+    layer = node("keras.layers", name, {READS[name]: path}, None)
+    with pytest.raises(ModelFileError, match=f"refused, since .* is 'keras.layers.{name}'"):
+        lossreg.load_model(edit(saved, lambda config: config["config"]["layers"].insert(1, layer)))
+
+
+def test_every_class_of_keras_that_reads_a_path_is_known() -> None:
+    modules = [keras, *filter(inspect.ismodule, (getattr(keras, name) for name in dir(keras) if name != "src"))]
+    classes = {each for module in modules for each in vars(module).values() if inspect.isclass(each)}
+    reads = re.compile(r"path|file(name)?|url|vocabulary|module|call_fn|dir(ectory)?", re.IGNORECASE)
+    found = {
+        each.__name__
+        for each in classes
+        if hasattr(each, "from_config") and any(map(reads.fullmatch, inspect.signature(each.__init__).parameters))
+    }
+    found |= {each.__name__ for each in classes if "filepath" in inspect.signature(each.__init__).parameters}
+    no_part = {"BackupAndRestore", "ModelCheckpoint", "KerasFileEditor"}  # they have no config
+    assert found - no_part == READS.keys() - {"IndexLookup"}
+
+
+def test_a_vocabulary_that_is_in_the_file_loads(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    for vocabulary in (["earth", "wind"], str(words)):
+        words.write_text("earth\nwind\n")
+        inputs = keras.Input((1,), dtype="string")
+        model = keras.Model(inputs, keras.layers.StringLookup(vocabulary=vocabulary)(inputs))
+        model.save(tmp_path / "model.keras")
+        words.unlink()
+        assert lossreg.load_model(tmp_path / "model.keras").layers[1].get_vocabulary() == ["[UNK]", "earth", "wind"]
+
+
+def test_a_function_of_keras_by_the_name_of_a_custom_one_is_keras_s(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(keras.saving.get_custom_objects(), "mine>relu", lambda x: 7 * x)
+    edit(saved, change_layer("activation", node("builtins", "function", "relu", None)))
+    assert lossreg.load_model(saved).layers[0].activation is keras.activations.relu
 
 
 def test_a_refusal_says_what_and_where(saved: Path) -> None:

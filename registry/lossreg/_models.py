@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,23 @@ _OURS = {"RegisteredLoss": losses, "RegisteredRegularizer": regularizers, "Regis
 _OUR_MODULES = {"lossreg._wrappers", "lossreg._numbers"}
 # Layers of Keras that run a program of another library, which they read from a path or from the file.
 _FOREIGN = {"TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+# Modules of Keras that read and write files, or fetch them; nothing of theirs is a part of a model.
+_NO_PARTS = {"applications", "callbacks", "datasets", "export", "saving", "utils"}
 _LARGEST_CONFIG = 2**26  # bytes; a config.json of a gigabyte is no model's
 # How Keras writes values that JSON does not have.
 _VALUES = {"__tensor__", "__numpy__", "__bytes__", "__ellipsis__", "__slice__", "__keras_tensor__"}
 # Where Keras keeps the functions that a model may consist of; "builtins" is how it writes them itself.
-_FUNCTIONS = {"builtins"} | {
-    f"keras.{name}"
-    for name in ("activations", "constraints", "initializers", "losses", "metrics", "ops", "optimizers", "regularizers")
-}
+_HOLDERS = [
+    "activations",
+    "constraints",
+    "initializers",
+    "losses",
+    "metrics",
+    "ops",
+    "optimizers",
+    "regularizers",
+]
+_FUNCTIONS = {"builtins", *(f"keras.{name}" for name in _HOLDERS)}
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -75,7 +84,7 @@ def load_model(path: str | os.PathLike[str]) -> keras.Model:
 
     from lossreg import _wrappers  # noqa: F401  registers our classes with Keras
 
-    _refuse_custom_objects(path, config, keras.saving.get_custom_objects())
+    _refuse_custom_objects(path, config)
     try:
         for _, loss in _walk((config.get("compile_config") or {}).get("loss"), stop=_names_class):
             if isinstance(loss, str):
@@ -176,7 +185,9 @@ def _refuse_strangers(path: Path, where: str, node: dict[str, Any]) -> None:
     else:
         # Keras's classes begin with a capital letter, its functions do not.
         known = module.partition(".")[0] == "keras" and registered in (None, name) and name[:1].isupper()
-        known = known and name not in _FOREIGN
+        known = known and name not in _FOREIGN and _NO_PARTS.isdisjoint(module.split("."))
+        # A vocabulary by its path or URL; Keras itself writes the words into the file.
+        known = known and not (isinstance(config, dict) and isinstance(config.get("vocabulary"), str))
     if not known:
         named = registered if isinstance(registered, str) and registered != name else f"{module}.{name}"
         raise ModelFileError(
@@ -194,12 +205,21 @@ def _is_ours(config: Any) -> bool:
     )
 
 
-def _refuse_custom_objects(path: Path, config: Any, custom: Mapping[str, Any]) -> None:
+def _refuse_custom_objects(path: Path, config: Any) -> None:
     """Refuse names that Keras would look up among the custom objects of this process, before or beside its own."""
+    import keras
+
+    custom = keras.saving.get_custom_objects()
     ours = {f"lossreg>{name}" for name in _OURS}
     for where, value in _walk(config):
-        if isinstance(value, str) and value in custom and not (value in ours and where.endswith("registered_name")):
+        if _names_class(value) and value["class_name"] == "function":
+            value = value["config"]  # Keras takes `planted` for a custom `package>planted`, too
+            strange = not any(hasattr(getattr(keras, module), value) for module in _HOLDERS)
+        else:
+            strange = isinstance(value, str) and value in custom
+            strange = strange and not (value in ours and where.endswith("registered_name"))
+        if strange:
             raise ModelFileError(
-                f"{path}: refused, since {where} is '{value}', a custom object of this process and no registered "
-                "plugin. If you trust the file, load it with keras.models.load_model."
+                f"{path}: refused, since {where} is '{value}', at most a custom object of this process, and no "
+                "registered plugin. If you trust the file, load it with keras.models.load_model."
             )
