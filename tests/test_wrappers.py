@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -286,3 +291,55 @@ def test_as_many_values_as_targets_are_no_broadcast() -> None:
             model.compile("sgd", loss)
             found.append(model.fit(x, y, epochs=2, verbose=0).history["loss"])
         assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+JAX = """
+import json, sys
+import keras, lossreg
+import numpy as np
+assert keras.backend.backend() == "jax"
+x = np.random.default_rng(0).normal(size=(16, 2)).astype("float32")
+y = (x[:, :1] > 0).astype("float32")
+found = []
+mix, l2 = lossreg.losses.get("mix"), lossreg.regularizers.get("l2custom")
+ours = lossreg.losses.create("mix", r=0.3), lossreg.regularizers.create("l2custom", r=0.01)
+for loss, penalty in (ours, (lambda y, p: mix(y, p, r=0.3), lambda w: l2(w, r=0.01))):
+    keras.utils.set_random_seed(0)
+    hidden = keras.layers.Dense(3, kernel_regularizer=penalty)
+    model = keras.Sequential([keras.Input((2,)), hidden, keras.layers.Dense(1, "sigmoid")])
+    model.compile("adam", loss)
+    if loss is ours[0]:
+        lossreg.attach(model)
+        untrained = f"{sys.argv[1]}/model.keras"
+        model.save(untrained)
+    found.append(model.fit(x, y, epochs=2, verbose=0).history["loss"])
+loaded = lossreg.load_model(untrained)
+found.append(loaded.fit(x, y, epochs=2, verbose=0).history["loss"])
+refused = []
+def attempt(do):
+    try:
+        do()
+    except lossreg.RegistryError as error:
+        refused.append(str(error))
+cosine = {"name": "cosine_decay", "initial_learning_rate": 1, "decay_steps": 10}
+for r in (cosine, {"name": "bounded"}, keras.Variable(0.5)):
+    attempt(lambda: lossreg.losses.create("mix", r=r))
+attempt(lambda: lossreg.regularizers.create("weighted", terms={"a": {"name": "l2custom", "r": cosine}}))
+attempt(lambda: setattr(ours[0], "r", 0.5))
+attempt(lambda: ours[1].numbers["r"].assign(0.5))
+print(json.dumps([found, refused, repr(ours)]))
+"""
+
+
+def test_with_jax_constants_work_and_what_changes_is_refused_at_once(tmp_path: Path) -> None:
+    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", JAX, str(tmp_path)]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    (ours, plain, loaded), refused, shown = json.loads(process.stdout)
+    assert ours == pytest.approx(plain, rel=1e-6)
+    assert loaded == pytest.approx(plain, rel=1e-6)
+    assert len(refused) == 6
+    assert all("needs the TensorFlow backend of Keras, and this is jax" in message for message in refused)
+    assert refused[0].startswith("r: loss 'mix' (lossreg ")
+    assert shown == "(<loss lossreg/mix(r=0.3)>, <regularizer lossreg/l2custom(r=0.01)>)"

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from lossreg._errors import BrokenPluginError, NotAttachedError, ParameterError, RegistryError, did_you_mean
-from lossreg._numbers import Constant, HandedIn, LearnedNumber, Number, Step, number_of
+from lossreg._numbers import Constant, HandedIn, LearnedNumber, Number, Step, needs_tensorflow, number_of
 from lossreg._saving import Created
 from lossreg._signature import PLAIN, check_value
 from lossreg._spec import Spec, is_number
@@ -45,8 +45,10 @@ class Bound(Created):
             for path in inside:
                 if (number := number_of(_built(path, spec.numbers[path]))) is None:
                     self._handed_in[path] = spec.numbers[path]
-                else:
-                    self._own[path] = number
+                    continue
+                if number.changes and (why := needs_tensorflow()):
+                    raise ParameterError(f"{path}: {spec.owner}: a {number.noun} {why}.")
+                self._own[path] = number
             setting = spec.settings.get(name)
             if not isinstance(setting, PLAIN) and number_of(setting):
                 owner = f"{name}: {spec.owner}"

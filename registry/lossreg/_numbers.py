@@ -95,6 +95,8 @@ class Constant(Number):
         return self._variable
 
     def assign(self, value: float) -> None:
+        if why := needs_tensorflow():
+            raise ParameterError(f"a number that changes {why}")
         self._value = value
         if self._variable is not None:
             self._variable.assign(value)
@@ -235,6 +237,12 @@ class RegisteredSchedule(Created, keras.optimizers.schedules.LearningRateSchedul
             return self._function(step)
         except Exception as error:
             raise BrokenPluginError(f"{self._spec.owner} raised {type(error).__name__}: {error}") from error
+
+
+def needs_tensorflow() -> str:
+    """Say what a number that changes needs, where that is not there; an empty string where it is."""
+    backend = keras.backend.backend()
+    return "" if backend == "tensorflow" else f"needs the TensorFlow backend of Keras, and this is {backend}"
 
 
 def number_of(value: Any) -> Number | None:
