@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Gt
 from keras import ops
 
 
@@ -76,7 +77,7 @@ class Positive:
     0.0
     """
 
-    def __init__(self, initial: float = 1.0) -> None:
+    def __init__(self, initial: Annotated[float, Gt(0)] = 1.0) -> None:
         self.initial = initial
 
     def __call__(self, unconstrained: Any) -> Any:
@@ -109,7 +110,7 @@ class Uncertainty(Positive):
     Source: A. Kendall, Y. Gal and R. Cipolla, "Multi-Task Learning Using Uncertainty …", 2018, arXiv:1705.07115.
     """
 
-    def __init__(self, initial: float = 0.5) -> None:
+    def __init__(self, initial: Annotated[float, Gt(0)] = 0.5) -> None:
         self.initial = initial
 
     def __call__(self, unconstrained: Any) -> Any:

@@ -7,9 +7,14 @@ or a power of a probability add 1e-7 (in float16 1e-4) to it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Gt, Interval, Lt
 from keras import backend, ops
+
+Unit = Annotated[float, Interval(ge=0, le=1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
 
 
 def bce(y_true: Any, y_pred: Any) -> Any:
@@ -47,7 +52,7 @@ def mse(y_true: Any, y_pred: Any) -> Any:
     return ops.mean(ops.square(y_true - y_pred), axis=-1)
 
 
-def mix(y_true: Any, y_pred: Any, r: float = 0.5) -> Any:
+def mix(y_true: Any, y_pred: Any, r: Unit = 0.5) -> Any:
     """A weighted mean of binary crossentropy and mean squared error.
 
     Formula: `r bce(y, p) + (1 - r) mse(y, p)`.
@@ -66,7 +71,7 @@ def mix(y_true: Any, y_pred: Any, r: float = 0.5) -> Any:
     return r * bce(y_true, y_pred) + (1 - r) * mse(y_true, y_pred)
 
 
-def poly_crossentropy(y_true: Any, y_pred: Any, epsilon: float = 2.0) -> Any:
+def poly_crossentropy(y_true: Any, y_pred: Any, epsilon: Annotated[float, Ge(-1)] = 2.0) -> Any:
     """PolyLoss (Poly-1): binary crossentropy with its leading polynomial term reweighted.
 
     Formula: `mean(-y log p - (1 - y) log(1 - p) + ε (1 - p_t))` over the last axis, where `p_t = y p + (1 - y)(1 - p)`
@@ -88,7 +93,13 @@ def poly_crossentropy(y_true: Any, y_pred: Any, epsilon: float = 2.0) -> Any:
     return ops.mean(crossentropy + epsilon * (1 - target_probability), axis=-1)
 
 
-def asymmetric(y_true: Any, y_pred: Any, gamma_pos: float = 0.0, gamma_neg: float = 4.0, clip: float = 0.05) -> Any:
+def asymmetric(
+    y_true: Any,
+    y_pred: Any,
+    gamma_pos: NotNegative = 0.0,
+    gamma_neg: NotNegative = 4.0,
+    clip: Annotated[float, Interval(ge=0, lt=1)] = 0.05,
+) -> Any:
     """Asymmetric loss (ASL): focuses positives and negatives apart, and drops easy negatives.
 
     Formula: `mean(-y (1 - p)^γ₊ log p - (1 - y) p_m^γ₋ log(1 - p_m))` over the last axis; `p_m = max(p - m, 0)`.
@@ -113,7 +124,11 @@ def asymmetric(y_true: Any, y_pred: Any, gamma_pos: float = 0.0, gamma_neg: floa
 
 
 def symmetric_crossentropy(
-    y_true: Any, y_pred: Any, alpha: float = 0.1, beta: float = 1.0, log_zero: float = -4.0
+    y_true: Any,
+    y_pred: Any,
+    alpha: NotNegative = 0.1,
+    beta: NotNegative = 1.0,
+    log_zero: Annotated[float, Interval(ge=-9, lt=0)] = -4.0,
 ) -> Any:
     """Symmetric cross-entropy (SCE): with the reverse added, which tolerates wrong labels.
 
@@ -139,7 +154,7 @@ def symmetric_crossentropy(
     return -ops.mean(alpha * forward + beta * reverse, axis=-1)
 
 
-def generalized_crossentropy(y_true: Any, y_pred: Any, q: float = 0.7) -> Any:
+def generalized_crossentropy(y_true: Any, y_pred: Any, q: Annotated[float, Interval(gt=0, le=1)] = 0.7) -> Any:
     """Generalized cross-entropy of a binary target: between crossentropy and absolute error.
 
     Formula: `mean(y (1 - p^q) / q + (1 - y) (1 - (1 - p)^q) / q)` over the last axis. At `q = 1` it is the absolute
@@ -166,7 +181,9 @@ def _log(x: Any) -> Any:
     return ops.log(x + (1e-4 if backend.standardize_dtype(x.dtype) == "float16" else 1e-7))
 
 
-def general_robust(y_true: Any, y_pred: Any, alpha: float = 1.0, scale: float = 1.0) -> Any:
+def general_robust(
+    y_true: Any, y_pred: Any, alpha: Annotated[float, Lt(float("inf"))] = 1.0, scale: Positive = 1.0
+) -> Any:
     """Barron's general robust loss: one shape parameter from squared error to Welsch.
 
     Formula: `mean(|α - 2| / α · (((x / c)² / |α - 2| + 1)^(α / 2) - 1))` over the last axis, where `x = y - p`, and
@@ -200,7 +217,7 @@ def general_robust(y_true: Any, y_pred: Any, alpha: float = 1.0, scale: float = 
     return ops.mean(ops.where(quadratic, squared, ops.where(welsch, -ops.expm1(-squared), general)), axis=-1)
 
 
-def quantile(y_true: Any, y_pred: Any, tau: float = 0.5) -> Any:
+def quantile(y_true: Any, y_pred: Any, tau: Annotated[float, Interval(gt=0, lt=1)] = 0.5) -> Any:
     """Quantile (pinball) loss, which is least at a chosen quantile of the targets.
 
     Formula: `mean(max(τ (y - p), (τ - 1) (y - p)))` over the last axis; at `τ = 0.5` half the absolute error.
@@ -219,7 +236,7 @@ def quantile(y_true: Any, y_pred: Any, tau: float = 0.5) -> Any:
     return ops.mean(ops.maximum(tau * residual, (tau - 1) * residual), axis=-1)
 
 
-def wing(y_true: Any, y_pred: Any, width: float = 10.0, curvature: float = 2.0) -> Any:
+def wing(y_true: Any, y_pred: Any, width: Positive = 10.0, curvature: Positive = 2.0) -> Any:
     """Wing loss: logarithmic for small residuals, so that they still count, and linear beyond.
 
     Formula: `mean(w log(1 + |x| / ε))` where `|x| < w`, else `mean(|x| - w + w log(1 + w / ε))`; `x = y - p`.

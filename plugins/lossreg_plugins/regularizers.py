@@ -7,9 +7,12 @@ dtype.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Interval
 from keras import backend, ops
+
+Scale = Annotated[float, Ge(0)]
 
 
 def none(weights: Any) -> Any:
@@ -27,7 +30,7 @@ def none(weights: Any) -> Any:
     return ops.zeros((), dtype=weights.dtype)
 
 
-def l2custom(weights: Any, r: float = 0.0001) -> Any:
+def l2custom(weights: Any, r: Scale = 0.0001) -> Any:
     """The sum of the squared weights, scaled.
 
     Formula: `Σ r w²`.
@@ -45,7 +48,7 @@ def l2custom(weights: Any, r: float = 0.0001) -> Any:
     return ops.sum(r * ops.square(weights))
 
 
-def elastic_net(weights: Any, factor: float = 0.01, l1_ratio: float = 0.5) -> Any:
+def elastic_net(weights: Any, factor: Scale = 0.01, l1_ratio: Annotated[float, Interval(ge=0, le=1)] = 0.5) -> Any:
     """Elastic net: a mixture of L1 and L2, as scikit-learn defines it.
 
     Formula: `λ (ρ Σ |w| + (1 - ρ) / 2 Σ w²)`.
@@ -64,7 +67,7 @@ def elastic_net(weights: Any, factor: float = 0.01, l1_ratio: float = 0.5) -> An
     return factor * (l1_ratio * ops.sum(ops.abs(weights)) + (1 - l1_ratio) / 2 * ops.sum(ops.square(weights)))
 
 
-def group_lasso(weights: Any, factor: float = 0.01, axis: int = -1) -> Any:
+def group_lasso(weights: Any, factor: Scale = 0.01, axis: int = -1) -> Any:
     """Group lasso: drives all weights of a unit, or of an input, to zero together.
 
     Formula: `λ Σ_g √n ‖w_g‖₂`, where a group `w_g` holds the `n` weights at one position of the axis. The gradient of
@@ -87,7 +90,7 @@ def group_lasso(weights: Any, factor: float = 0.01, axis: int = -1) -> Any:
     return factor * math.sqrt(groups.shape[1]) * ops.sum(_norm(groups))
 
 
-def hoyer_square(weights: Any, factor: float = 0.001) -> Any:
+def hoyer_square(weights: Any, factor: Scale = 0.001) -> Any:
     """Hoyer-square: a differentiable count of the weights that matter, whatever their scale.
 
     Formula: `λ (Σ |w|)² / Σ w²`, between `λ` for one nonzero weight and `λ n` for `n` equal ones, and 0 where all
@@ -118,7 +121,7 @@ def _norm(x: Any) -> Any:
     return ops.where(positive, ops.sqrt(ops.where(positive, squares, 1.0)), 0.0) * unit[..., 0]
 
 
-def spectral_norm(weights: Any, factor: float = 0.01) -> Any:
+def spectral_norm(weights: Any, factor: Scale = 0.01) -> Any:
     """Spectral norm: the most by which a layer can stretch its input.
 
     Formula: `λ σ₁(W)`, the largest singular value. The gradient is `λ u₁ v₁ᵀ`, and zero where all weights are zero.
@@ -137,7 +140,7 @@ def spectral_norm(weights: Any, factor: float = 0.01) -> Any:
     return factor * _sum_of_singular_values(weights, largest=1)
 
 
-def nuclear_norm(weights: Any, factor: float = 0.01) -> Any:
+def nuclear_norm(weights: Any, factor: Scale = 0.01) -> Any:
     """Nuclear (trace) norm: drives a kernel towards low rank.
 
     Formula: `λ Σ σ_i(W)`, over all singular values. The gradient is `λ U Vᵀ` over those that are not zero.

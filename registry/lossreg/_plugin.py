@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Any
 
 from lossreg._errors import BrokenPluginError
+from lossreg._ranges import shown
 
 REQUIRED: Any = inspect.Parameter.empty
 """The default of a parameter that has none."""
@@ -137,6 +138,7 @@ class Parameter:
         name: its name, also its config key.
         type: a type such as `float`, `bool | None` or `Literal["a", "b"]`; `Any` where the signature does not tell.
         default: its default, or `REQUIRED`.
+        declared: its type with the ranges that its annotation declares, if it does.
 
     Example:
     >>> print(Parameter("r", float, 0.5))
@@ -146,6 +148,7 @@ class Parameter:
     name: str
     type: Any
     default: Any = REQUIRED
+    declared: Any = None
 
     @property
     def required(self) -> bool:
@@ -175,9 +178,12 @@ class Parameter:
         """The type as a person writes it."""
         if isinstance(self.type, type) and issubclass(self.type, Enum):
             return " | ".join(repr(member.value) for member in self.type)
-        if isinstance(self.type, type) and not typing.get_args(self.type):
-            return "None" if self.type is type(None) else self.type.__name__
-        return str(self.type).replace("typing.", "").replace("NoneType", "None")
+        return shown(self.type)
+
+    @property
+    def accepted(self) -> str:
+        """The type as a person writes it, with the ranges that are declared: `"float in [0, 1]"`."""
+        return self.type_name if self.declared is None else shown(self.declared)
 
     @property
     def config_default(self) -> Any:
@@ -185,7 +191,7 @@ class Parameter:
         return plain(self.default)
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.type_name}" + ("" if self.required else f" = {self.config_default!r}")
+        return f"{self.name}: {self.accepted}" + ("" if self.required else f" = {self.config_default!r}")
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import inspect
 import re
 import typing
-from dataclasses import is_dataclass
+from collections.abc import Mapping
+from dataclasses import is_dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from lossreg._errors import ParameterError, did_you_mean
 from lossreg._plugin import REQUIRED, Description, Parameter, Plugin, Style, plain
+from lossreg._ranges import OF_KERAS, bare, within
 from lossreg._source import STYLE, Outline, outline_of_object, outline_of_source
 
 PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
@@ -34,13 +35,7 @@ _TRUE = re.compile(r"y|t|(y_?)?(true|target|label|truth|gt|ground_?truth|expecte
 _PREDICTED = re.compile(r"(y_?)?(pred|prediction|hat|prob|probabilitie|logit|output|score)s?", re.IGNORECASE)
 # What Keras calls so, without an annotation and, in its schedules, without a default.
 _TYPES_BY_NAME = {"axis": int, "_rate": float, "_steps": int}
-_SCALARS = {"float", "int", "bool", "str"}
-
-_TYPE_NAMES: dict[str, Any] = {
-    name: getattr(typing, name)
-    for name in ("Any", "Callable", "Dict", "List", "Literal", "Optional", "Sequence", "Tuple", "Union", "Mapping")
-} | {"typing": typing, "t": typing, "collections": collections}
-_BUILTIN_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)} | {"None": None}
+_TYPE_NAMES = {**vars(typing), "typing": typing, "t": typing, "__builtins__": {}}  # where a module imports none of it
 
 
 def describe(plugin: Plugin, data_arguments: tuple[str, ...]) -> Description:
@@ -53,6 +48,10 @@ def describe(plugin: Plugin, data_arguments: tuple[str, ...]) -> Description:
         outline = outline_of_source(plugin.target) if plugin.registered is None else None
         outline = outline or outline_of_object(plugin.load())
         style, parameters = read_signature(outline, data_arguments)
+        limits = OF_KERAS if plugin.target.startswith("keras.") else {}
+        parameters = tuple(
+            replace(p, declared=Annotated[p.type, limits[p.name]]) if p.name in limits else p for p in parameters
+        )
     except (TypeError, ValueError) as error:
         raise plugin.broken(str(error)) from error
     return Description(**vars(plugin), style=style, parameters=parameters, docstring=outline.docstring)
@@ -83,7 +82,9 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
     if any(p.name == "name" and p.default is REQUIRED for p in named):
         raise ValueError("its parameter 'name' has no default; 'name' is the plugin's own name in a config")
     return style, tuple(
-        Parameter(p.name, _type_of(p), p.default)
+        Parameter(
+            p.name, bare(kind := _type_of(p, outline.names)), p.default, kind if "Annotated" in str(kind) else None
+        )
         for p in named
         if p.name != "name" and not (style is Style.CLASS and p.name in _BOOKKEEPING)
     )
@@ -126,15 +127,15 @@ def _takes_data(outline: Outline, parameters: list[inspect.Parameter], data_argu
         return False
     if all(_DATA_NAMES.fullmatch(p.name) for p in first):
         return True
-    return not any(getattr(p.annotation, "__name__", p.annotation) in _SCALARS for p in first)
+    return not any(bare(_type_of(p, outline.names)) in (float, int, bool, str) for p in first)
 
 
-def _type_of(parameter: inspect.Parameter) -> Any:
+def _type_of(parameter: inspect.Parameter, names: Mapping[str, Any]) -> Any:
     annotation, default = parameter.annotation, parameter.default
     while isinstance(annotation, str):  # a quoted annotation may stand in a module that quotes them all
         try:
             # The text of an installed package's own annotation, never a config value; typing.get_type_hints does this.
-            annotation = eval(annotation, {"__builtins__": _BUILTIN_TYPES}, _TYPE_NAMES)
+            annotation = eval(annotation, _TYPE_NAMES, names)
         except Exception:
             return Any
     if annotation is not inspect.Parameter.empty:
@@ -174,15 +175,16 @@ def check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> 
         if name not in fields:
             raise ParameterError(f"{where}.{name}: {owner} has no '{name}' there.{did_you_mean(name, fields)}")
     try:
-        return plain(msgspec.convert(value, parameter.type))
+        found, accepted = plain(msgspec.convert(value, parameter.type)), parameter.accepted
+        if within(parameter.declared, found) or found == parameter.config_default:
+            return found
     except msgspec.ValidationError:
-        if value is None and parameter.default is None:
-            return None
-        raise ParameterError(
-            f"{where}: {owner} takes {parameter.type_name} for '{parameter.name}', not {value!r}."
-        ) from None
+        accepted = parameter.type_name
     except (TypeError, ValueError):  # a type that msgspec does not know
         return value
+    if value is None and parameter.default is None:
+        return None
+    raise ParameterError(f"{where}: {owner} takes {accepted} for '{parameter.name}', not {value!r}.")
 
 
 def typed(parameter: Parameter, value: Any) -> Any:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import importlib.util
 import inspect
 import sys
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -20,6 +22,9 @@ from typing import Any
 
 STYLE = "lossreg_style"
 """The attribute by which a function says that it is a `"factory"` or a `"function"` of the data."""
+
+BUILTIN_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)} | {"None": None}
+_TYPE_MODULES = ("typing", "typing_extensions", "collections", "annotated_types", "msgspec")
 
 # Decorators that leave the signature alone.
 _TRANSPARENT_DECORATORS = {"register_keras_serializable", "keras_export"}
@@ -41,12 +46,40 @@ class Outline:
         is_class: whether the target is a class.
         is_factory: whether it returns a function or an object that it made, or `None` where that cannot be told.
         docstring: the cleaned docstring, or an empty string.
+        names: what the names in its annotations stand for.
     """
 
     signature: inspect.Signature
     is_class: bool
     is_factory: bool | None
     docstring: str
+    names: Mapping[str, Any]
+
+
+class Names(dict[str, Any]):
+    """What names stand for in a module's annotations: types, ranges, and what it, or one it imports from, calls so.
+
+    Nothing is imported but `typing` and its kind; any other name is missing.
+    """
+
+    def __init__(self, module: str, follow: int = _FOLLOWED_IMPORTS) -> None:
+        super().__init__(BUILTIN_TYPES)
+        self.module, self.follow = module, follow
+
+    def __missing__(self, name: str) -> Any:
+        for statement in ast.walk(_parse(self.module) or ast.Module([], [])):
+            if isinstance(statement, (ast.Import, ast.ImportFrom)) and name in _bound_names(statement):
+                origin = _absolute_module(self.module, statement) if isinstance(statement, ast.ImportFrom) else ""
+                alias = next(a for a in statement.names if name in (a.asname, a.name.partition(".")[0]))
+                if (origin or alias.name).partition(".")[0] in _TYPE_MODULES:
+                    found = importlib.import_module(origin or (alias.name if alias.asname else name))
+                    return getattr(found, alias.name) if origin else found
+                if origin and self.follow:
+                    return Names(origin, self.follow - 1)[alias.name]
+            elif isinstance(statement, ast.Assign) and name in _bound_names(statement):
+                # The text of an installed package's own annotation, never a config value.
+                return eval(ast.unparse(statement.value), {"__builtins__": {}}, self)
+        raise KeyError(name)
 
 
 def outline_of_source(target: str) -> Outline | None:
@@ -70,7 +103,7 @@ def outline_of_source(target: str) -> Outline | None:
     said = _style_in(_parse(module), definition.name)
     is_factory = said == "factory" if said else _is_factory(definition)
     docstring = ast.get_docstring(definition) or ""
-    return None if signature is None else Outline(signature, False, is_factory, docstring)
+    return None if signature is None else Outline(signature, False, is_factory, docstring, Names(module))
 
 
 def outline_of_object(target: Any) -> Outline:
@@ -85,12 +118,13 @@ def outline_of_object(target: Any) -> Outline:
         signature = inspect.signature(called, eval_str=True)
     except (NameError, AttributeError, SyntaxError):  # an annotation that only a type checker understands
         signature = inspect.signature(called)
+    names = BUILTIN_TYPES | vars(sys.modules.get(getattr(called, "__module__", None) or "", ast))
     docstring = inspect.getdoc(target) or ""
     if isinstance(target, type):
-        return Outline(signature, True, None, docstring)
+        return Outline(signature, True, None, docstring, names)
     said = getattr(target, STYLE, None)
     is_factory = said == "factory" if said else _is_factory_object(target, [*signature.parameters])
-    return Outline(signature, False, is_factory, docstring)
+    return Outline(signature, False, is_factory, docstring, names)
 
 
 def _is_factory_object(target: Any, names: list[str]) -> bool | None:
@@ -188,9 +222,9 @@ def _outline_class(module: str, definition: ast.ClassDef, follow: int) -> Outlin
         if signature is None or not signature.parameters:
             return None
         own = signature.replace(parameters=list(signature.parameters.values())[1:], return_annotation=signature.empty)
-        return Outline(own, True, None, docstring or ast.get_docstring(initializer) or "")
+        return Outline(own, True, None, docstring or ast.get_docstring(initializer) or "", Names(module))
     if not definition.bases or _is_base_of_keras(module, definition.bases[0]):
-        return Outline(inspect.Signature(), True, None, docstring)
+        return Outline(inspect.Signature(), True, None, docstring, {})
     base = definition.bases[0]
     found = _find_definition(module, base.id, follow) if isinstance(base, ast.Name) and follow else None
     if found is None or not isinstance(found[1], ast.ClassDef):

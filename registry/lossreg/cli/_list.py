@@ -93,7 +93,7 @@ def entry(kind: str, plugin: Plugin, *, importing: bool) -> Entry:
 
 def _as_dict(parameter: Parameter) -> dict[str, Any]:
     """Return a parameter as data for JSON; a default that JSON does not know, as an infinity, is text."""
-    shown = {"name": parameter.name, "type": parameter.type_name, "required": parameter.required}
+    shown = {"name": parameter.name, "type": parameter.accepted, "required": parameter.required}
     if parameter.required:
         return shown
     try:
