@@ -1,6 +1,7 @@
-"""Losses and regularizers by name on XOR: compose → parse → build → fit → report.
+"""Losses and regularizers by name, on XOR or data of one's own: compose → parse → load → build → fit → report.
 
 python train.py loss=mix loss.r=0.8 reg=l2custom
+python train.py data=csv data.path=table.csv data.target=outcome
 python train.py --multirun loss=bce,mse,mix reg=none,l2custom
 python train.py --help
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,10 @@ def train_together(
         results = train_many(cfgs)
     except training.CannotVectorizeError as error:
         raise sweeps.CannotBatch(str(error)) from error
+    config = training.read_config(cfgs[0])
+    objective = training.objective_of(config, training.load_data(config))
     outcomes: list[sweeps.Outcome | Exception] = []
-    for index, (cfg, result) in enumerate(zip(cfgs, results, strict=True)):
+    for index, result in enumerate(results):
         if directories:
             write_history(result.history, directories[index])
         if result.metrics is None:
@@ -48,7 +50,7 @@ def train_together(
             continue
         if directories:
             write_metrics(result.metrics, directories[index])
-        outcomes.append(sweeps.Outcome(getattr(result.metrics, cfg["objective"]), asdict(result.metrics)))
+        outcomes.append(sweeps.Outcome(result.metrics.get(objective), result.metrics))
     return outcomes
 
 
@@ -68,6 +70,8 @@ def main(cfg: DictConfig) -> float:
     loss_spec = lossreg.losses.parse(cfg.loss, key="loss")
     regularizer_spec = lossreg.regularizers.parse(cfg.reg, key="reg")
     config = training.read_config(cfg)
+    data = training.load_data(config)
+    training.require_fit(config, data, loss_spec)
 
     with lossreg.quiet_startup():
         loss = lossreg.losses.build(loss_spec, key="loss")
@@ -91,7 +95,7 @@ def main(cfg: DictConfig) -> float:
         log.warning("report.png is not drawn: %s", error)
     if config.verbose:
         training.show(metrics, config, directory)
-    return float(getattr(metrics, config.objective))
+    return float(metrics[training.objective_of(config, data)])
 
 
 if __name__ == "__main__":

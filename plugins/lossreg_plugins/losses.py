@@ -266,3 +266,16 @@ def _box_cox(log_x: Any, power: Any) -> Any:
     u = ops.where(small, exponent, 0.0)
     series = log_x * (1 + u / 2 * (1 + u / 3 * (1 + u / 4 * (1 + u / 5))))
     return ops.where(small, series, direct)
+
+
+# Which tasks a loss is made for; lossreg reads it from here without importing this module.
+bce.lossreg_tasks = ("binary", "multilabel")  # type: ignore[attr-defined]
+mse.lossreg_tasks = ("binary", "multiclass", "multilabel", "regression")  # type: ignore[attr-defined]
+mix.lossreg_tasks = ("binary", "multilabel")  # type: ignore[attr-defined]
+poly_crossentropy.lossreg_tasks = ("binary", "multilabel")  # type: ignore[attr-defined]
+asymmetric.lossreg_tasks = ("binary", "multilabel")  # type: ignore[attr-defined]
+symmetric_crossentropy.lossreg_tasks = ("binary", "multilabel")  # type: ignore[attr-defined]
+generalized_crossentropy.lossreg_tasks = ("binary", "multilabel")  # type: ignore[attr-defined]
+general_robust.lossreg_tasks = ("binary", "multiclass", "multilabel", "regression")  # type: ignore[attr-defined]
+quantile.lossreg_tasks = ("regression",)  # type: ignore[attr-defined]
+wing.lossreg_tasks = ("regression",)  # type: ignore[attr-defined]

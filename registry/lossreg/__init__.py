@@ -26,7 +26,7 @@ from lossreg._errors import (
     UnknownNameError,
     did_you_mean,
 )
-from lossreg._kinds import GROUPS, KINDS, learned, losses, regularizers, schedules
+from lossreg._kinds import GROUPS, KINDS, datasets, learned, losses, models, optimizers, regularizers, schedules
 from lossreg._models import load_model
 from lossreg._plugin import REQUIRED, Description, Kind, Parameter, Plugin, Style
 from lossreg._spec import Spec, is_created
@@ -53,11 +53,14 @@ __all__ = [
     "Style",
     "UnknownNameError",
     "attach",
+    "datasets",
     "did_you_mean",
     "is_created",
     "learned",
     "load_model",
     "losses",
+    "models",
+    "optimizers",
     "quiet_startup",
     "regularizers",
     "schedules",

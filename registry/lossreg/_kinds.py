@@ -23,6 +23,7 @@ learned = Registry(
 """The numbers that are learned with the weights: `lossreg.variables`."""
 
 _NUMBERS = (schedules, learned)
+_AS_IT_IS = "lossreg._spec:Spec.made"
 
 losses = Registry(
     Kind("lossreg.losses", "loss", "loss", ("y_true", "y_pred"), "lossreg._wrappers:RegisteredLoss", _NUMBERS)
@@ -36,7 +37,23 @@ regularizers = Registry(
 )
 """The regularizers: `lossreg.regularizers`."""
 
+datasets = Registry(Kind("lossreg.datasets", "data set", "data", (), _AS_IT_IS))
+"""The data sets, functions that return arrays: `lossreg.datasets`."""
+
+models = Registry(
+    Kind(
+        "lossreg.models", "model", "model", ("inputs", "outputs", "regularizer"), _AS_IT_IS, (), (), terms=regularizers
+    )
+)
+"""The models, functions from Keras tensors to a Keras tensor: `lossreg.models`."""
+
+optimizers = Registry(
+    Kind("lossreg.optimizers", "optimizer", "optimizer", (), _AS_IT_IS, (schedules,), varying=("learning_rate",))
+)
+"""The optimizers: `lossreg.optimizers`."""
+
 KINDS = {"loss": losses, "regularizer": regularizers, "schedule": schedules, "learned": learned}
+KINDS |= {"dataset": datasets, "model": models, "optimizer": optimizers}
 """The registries by kind."""
 
 GROUPS = {registry.kind.config_group: registry for registry in KINDS.values()}

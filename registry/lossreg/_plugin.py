@@ -37,6 +37,7 @@ class Kind:
         wrapper: `"module:class"` of what is created, made from a `Spec`; it is imported when something is created.
         numbers: the registries whose entries may stand in the place of a number that is a parameter of an entry.
         varying: which numbers may differ between models that train in one program; `None`: all.
+        terms: the registry whose entries may be parameters of an entry; `None`: its own.
     """
 
     group: str
@@ -46,9 +47,10 @@ class Kind:
     wrapper: str
     numbers: tuple[Any, ...] = ()
     varying: tuple[str, ...] | None = None
+    terms: Any = None
 
     def wrap(self, spec: Any) -> Any:
-        """Create what stands for a plugin in Keras. Imports Keras."""
+        """Create what stands for a plugin. For what Keras is handed, imports Keras."""
         return metadata.EntryPoint(self.noun, self.wrapper, "").load()(spec)
 
 
@@ -202,19 +204,25 @@ class Description(Plugin):
         style: function, factory or class.
         parameters: its hyperparameters.
         docstring: its docstring, or an empty string.
+        tasks: of a loss, which tasks it is made for, as far as somebody said so.
     """
 
     style: Style = Style.FUNCTION
     parameters: tuple[Parameter, ...] = ()
     docstring: str = ""
+    tasks: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
         """The first line of the docstring."""
         return self.docstring.strip().partition("\n")[0]
 
-    def bind(self, arguments: dict[str, Any]) -> Callable[..., Any]:
+    def bind(self, arguments: dict[str, Any], *, called: bool = True) -> Any:
         """Return what is called with the data: the function with its parameters, or what a factory or class makes.
+
+        Arguments:
+            arguments: the parameters.
+            called: whether what a factory or class makes must be one that can be called.
 
         Raises:
             BrokenPluginError: if it raises, or makes nothing that can be called.
@@ -224,10 +232,10 @@ class Description(Plugin):
             # A loss of Keras that is made already stays one.
             return functools.partial(target, **arguments) if arguments else target
         try:
-            made: Callable[..., Any] = target(**arguments)
+            made = target(**arguments)
         except Exception as error:
             raise self.broken(f"{self.target} raised {type(error).__name__}: {error}") from error
-        if not callable(made):
+        if called and not callable(made):
             what = f"{self.target} returned a {type(made).__name__}, not a function"
             raise self.broken(f"{what}; is one of its parameters the data?")
         return made

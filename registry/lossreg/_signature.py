@@ -17,6 +17,7 @@ from lossreg._errors import ParameterError, did_you_mean
 from lossreg._plugin import REQUIRED, Description, Parameter, Plugin, Style, plain
 from lossreg._ranges import OF_KERAS, bare, within
 from lossreg._source import STYLE, Outline, outline_of_object, outline_of_source
+from lossreg._tasks import known_tasks
 
 PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
 """The types of plain data; anything else (a tensor, a variable, a schedule) is handed to a plugin as it is."""
@@ -54,7 +55,8 @@ def describe(plugin: Plugin, data_arguments: tuple[str, ...]) -> Description:
         )
     except (TypeError, ValueError) as error:
         raise plugin.broken(str(error)) from error
-    return Description(**vars(plugin), style=style, parameters=parameters, docstring=outline.docstring)
+    tasks = outline.tasks or known_tasks(plugin.target)
+    return Description(**vars(plugin), style=style, parameters=parameters, docstring=outline.docstring, tasks=tasks)
 
 
 def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[Style, tuple[Parameter, ...]]:

@@ -23,6 +23,9 @@ from typing import Any
 STYLE = "lossreg_style"
 """The attribute by which a function says that it is a `"factory"` or a `"function"` of the data."""
 
+TASKS = "lossreg_tasks"
+"""The attribute by which a loss says which tasks it is made for: `focal.lossreg_tasks = ("binary", "multilabel")`."""
+
 BUILTIN_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)} | {"None": None}
 _TYPE_MODULES = ("typing", "typing_extensions", "collections", "annotated_types", "msgspec")
 
@@ -47,6 +50,7 @@ class Outline:
         is_factory: whether it returns a function or an object that it made, or `None` where that cannot be told.
         docstring: the cleaned docstring, or an empty string.
         names: what the names in its annotations stand for.
+        tasks: which tasks a loss says that it is made for.
     """
 
     signature: inspect.Signature
@@ -54,6 +58,7 @@ class Outline:
     is_factory: bool | None
     docstring: str
     names: Mapping[str, Any]
+    tasks: tuple[str, ...] = ()
 
 
 class Names(dict[str, Any]):
@@ -97,13 +102,15 @@ def outline_of_source(target: str) -> Outline | None:
     if found is None:
         return None
     module, definition = found
+    tasks = _said(module, definition, TASKS) or ()
     if isinstance(definition, ast.ClassDef):
-        return _outline_class(module, definition, _FOLLOWED_IMPORTS)
+        outline = _outline_class(module, definition, _FOLLOWED_IMPORTS)
+        return outline and replace(outline, tasks=tasks)
     signature = _signature(definition)
-    said = _style_in(_parse(module), definition.name)
+    said = _said(module, definition, STYLE)
     is_factory = said == "factory" if said else _is_factory(definition)
     docstring = ast.get_docstring(definition) or ""
-    return None if signature is None else Outline(signature, False, is_factory, docstring, Names(module))
+    return None if signature is None else Outline(signature, False, is_factory, docstring, Names(module), tasks)
 
 
 def outline_of_object(target: Any) -> Outline:
@@ -119,12 +126,12 @@ def outline_of_object(target: Any) -> Outline:
     except (NameError, AttributeError, SyntaxError):  # an annotation that only a type checker understands
         signature = inspect.signature(called)
     names = BUILTIN_TYPES | vars(sys.modules.get(getattr(called, "__module__", None) or "", ast))
-    docstring = inspect.getdoc(target) or ""
+    docstring, tasks = inspect.getdoc(target) or "", tuple(getattr(target, TASKS, ()))
     if isinstance(target, type):
-        return Outline(signature, True, None, docstring, names)
+        return Outline(signature, True, None, docstring, names, tasks)
     said = getattr(target, STYLE, None)
     is_factory = said == "factory" if said else _is_factory_object(target, [*signature.parameters])
-    return Outline(signature, False, is_factory, docstring, names)
+    return Outline(signature, False, is_factory, docstring, names, tasks)
 
 
 def _is_factory_object(target: Any, names: list[str]) -> bool | None:
@@ -258,15 +265,17 @@ def _signature(definition: _Function) -> inspect.Signature | None:
     return inspect.signature(names["stub"])
 
 
-def _style_in(tree: ast.Module | None, name: str) -> str | None:
-    """Return what a module's `name.lossreg_style = "factory"` says."""
-    for statement in tree.body if tree else ():
-        if (
-            isinstance(statement, ast.Assign)
-            and isinstance(statement.value, ast.Constant)
-            and [name, STYLE] in map(_dotted, statement.targets)
-        ):
-            return str(statement.value.value)
+def _said(module: str, definition: _Function | ast.ClassDef, attribute: str) -> Any:
+    """Return what `name.attribute = <literal>` in a module, or `attribute = <literal>` in a class, says."""
+    wanted = {definition.name: (_parse(module) or definition).body, "": getattr(definition, "body", [])}
+    for owner, statements in wanted.items():
+        names = [owner, attribute] if owner else [attribute]
+        for statement in statements if owner or isinstance(definition, ast.ClassDef) else ():
+            if isinstance(statement, ast.Assign) and names in map(_dotted, statement.targets):
+                try:
+                    return ast.literal_eval(statement.value)
+                except ValueError:
+                    return None
     return None
 
 

@@ -63,7 +63,7 @@ class Spec:
         varying = self.registry.kind.varying
         found = {}
         for path, value in (*self.numbers.items(), *self.terms.items()):
-            if isinstance(value, Spec):
+            if isinstance(value, Spec) and (varying is None or path in varying):
                 found.update({join(path, inner): number for inner, number in value.constants().items()})
             elif is_number(value) and (varying is None or path in varying):
                 found[path] = float(value)
@@ -99,14 +99,24 @@ class Spec:
                     found[name] = make(path, value)
         return {p.name: found[p.name] for p in self.plugin.parameters if p.name in found}
 
-    def bind(self, arguments: Mapping[str, Any]) -> Callable[..., Any]:
+    def bind(self, arguments: Mapping[str, Any]) -> Any:
         """Return what is called with the data, given the arguments; see `Description.bind`."""
         parameters = {parameter.name: parameter for parameter in self.plugin.parameters}
-        made = self.plugin.bind({name: typed(parameters[name], value) for name, value in arguments.items()})
-        is_made = self.plugin.style is not Style.FUNCTION
-        if is_made and (why := check_call(made, self.registry.kind.data_arguments)):
+        values = {name: typed(parameters[name], value) for name, value in arguments.items()}
+        data_arguments = self.registry.kind.data_arguments
+        made = self.plugin.bind(values, called=bool(data_arguments))
+        is_made = bool(data_arguments) and self.plugin.style is not Style.FUNCTION
+        if is_made and (why := check_call(made, data_arguments)):
             raise self.plugin.broken(why)
         return made
+
+    def made(self) -> Any:
+        """Return what `bind` makes of it with what its own numbers and terms are built to; nothing is wrapped."""
+
+        def build(path: str, value: Any) -> Any:
+            return value.registry.build(value) if isinstance(value, Spec) else value
+
+        return self.bind(self.arguments(build, build))
 
     def node(self) -> dict[str, Any]:
         """Return the config node: `{name: <qualified name>, <parameter>: <value>, …}`."""
@@ -164,8 +174,9 @@ def _sort(
     if several:
         settings[name] = dict.fromkeys(value)
     if parameter.takes_plugins:
+        of_terms = registry.kind.terms or registry
         for path, term in entries.items():
-            terms[path] = term if is_created(term) else registry.parse(term, key=key + path.removeprefix(name))
+            terms[path] = term if is_created(term) else of_terms.parse(term, key=key + path.removeprefix(name))
         return
     takes_number = parameter.takes_number or parameter.takes_numbers or parameter.type is Any
     constants = {}

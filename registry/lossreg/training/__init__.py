@@ -10,20 +10,22 @@ import os
 import platform
 from typing import TYPE_CHECKING, Any
 
-from lossreg.training._config import ACTIVATIONS, OBJECTIVES, OPTIMIZERS, Config, Data, Model, Optimizer, read_config
+from lossreg.training._config import Config, Split, read_config
+from lossreg.training._data import Data, Rows, load_data
 from lossreg.training._errors import CannotVectorizeError, ConfigError, DivergedError
 from lossreg.training._groups import Group, chunk_limit, group_key
+from lossreg.training._metrics import Metrics, metric_names, objective_of, require_fit
 
 if TYPE_CHECKING:
     from lossreg.training._fit import History, diverged, fit
     from lossreg.training._model import build_model
     from lossreg.training._plots import plot_report
-    from lossreg.training._report import Metrics, evaluate, show, write_history, write_metrics, write_whole
+    from lossreg.training._report import evaluate, show, write_history, write_metrics, write_whole
     from lossreg.training._vectorized import Trained, train_many
 
-__all__ = ["ACTIVATIONS", "OBJECTIVES", "OPTIMIZERS", "Config", "Data", "Model", "Optimizer", "read_config"]
-__all__ += ["CannotVectorizeError", "ConfigError", "DivergedError", "Group", "chunk_limit", "group_key"]
-__all__ += ["History", "Metrics", "Trained", "build_model", "diverged", "evaluate", "fit", "plot_report"]
+__all__ = ["Config", "Data", "Metrics", "Rows", "Split", "load_data", "metric_names", "objective_of", "read_config"]
+__all__ += ["CannotVectorizeError", "ConfigError", "DivergedError", "Group", "chunk_limit", "group_key", "require_fit"]
+__all__ += ["History", "Trained", "build_model", "diverged", "evaluate", "fit", "plot_report"]
 __all__ += ["show", "train_many", "write_history", "write_metrics", "write_whole"]
 
 # Where XLA's compiler finds a multiplication next to an addition, it rounds once instead of twice (FMA). Where it finds

@@ -5,148 +5,119 @@ from __future__ import annotations
 import inspect
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 import lossreg
 from lossreg import did_you_mean
+from lossreg._tasks import TASKS
 from lossreg.training._errors import ConfigError
 
-OBJECTIVES = ("brier", "loss", "penalty", "accuracy", "solved", "epochs_run", "seconds")
-"""The numbers of metrics.json, any of which a sweeper may minimise."""
+SCALES = ("none", "standard", "minmax", "robust")
+"""How inputs may be scaled, each by scikit-learn's scaler of that name."""
 
-ACTIVATIONS = (
-    *("celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_tanh", "leaky_relu", "linear", "mish", "relu"),
-    *("relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh", "tanh_shrink"),
-)
-"""The names of Keras's activations that work on single units."""
-
-OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
-"""The names of Keras's optimizers in conf/optimizer."""
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+"""Keras's policies of the dtype in which a model computes."""
 
 
 @dataclass
-class Data:
-    """What is learned: one row of `inputs` and one of `targets` per example."""
+class Split:
+    """Which share of the rows is held out, at random and in each class alike; `None`: 0.2 from 50 rows on, else 0."""
 
-    name: str = MISSING
-    inputs: Any = MISSING  # OmegaConf's list[list[float]] refuses integers
-    targets: Any = MISSING
-
-
-@dataclass
-class Model:
-    """inputs → Dense(hidden_units, activation) → Dropout(dropout) → Dense(1, sigmoid)."""
-
-    name: str = MISSING
-    hidden_units: int = MISSING
-    activation: str = MISSING
-    dropout: float = MISSING
-
-
-@dataclass
-class Optimizer:
-    """A Keras optimizer by name; its learning rate is a number or the node of a schedule."""
-
-    name: str = MISSING
-    learning_rate: Any = MISSING
+    validation: float | None = None
+    test: float | None = None
+    seed: int = 0
 
 
 @dataclass
 class Config:
-    """The whole config of `train.py`; conf/config.yaml holds the values."""
+    """The whole config of `train.py`; conf/config.yaml holds the values and says what each is."""
 
     loss: Any = MISSING
     reg: Any = MISSING
-    data: Data = field(default_factory=Data)
-    model: Model = field(default_factory=Model)
-    optimizer: Optimizer = field(default_factory=Optimizer)
+    data: Any = MISSING
+    model: Any = MISSING
+    optimizer: Any = MISSING
     epochs: int = MISSING
     batch_size: int = MISSING
     seed: int = MISSING
     jit_compile: bool = MISSING
     verbose: int = MISSING
-    objective: str = MISSING
+    objective: str | None = None
+    task: str | None = None
+    split: Split = field(default_factory=Split)
+    scale: str | None = None
+    shuffle: bool | None = None
+    class_weight: Any = None
+    label_noise: float = 0.0
+    patience: int | None = None
+    precision: str = "float32"
 
 
 LEARNING_RATE = "optimizer.learning_rate"
-_NAMES = {"model.activation": ACTIVATIONS, "optimizer.name": OPTIMIZERS, "objective": OBJECTIVES}
+NODES = {
+    "loss": lossreg.losses,
+    "reg": lossreg.regularizers,
+    "data": lossreg.datasets,
+    "model": lossreg.models,
+    "optimizer": lossreg.optimizers,
+}
+"""The registries whose entries a config names, by its keys."""
+
+_NAMES = {"task": (None, *TASKS), "scale": (None, *SCALES), "precision": PRECISIONS}
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "model.hidden_units": (lambda units: units >= 1, "at least 1"),
-    "model.dropout": (lambda share: 0 <= share < 1, "in [0, 1)"),
     "epochs": (lambda epochs: epochs >= 1, "at least 1"),
     "batch_size": (lambda size: size >= 1, "at least 1"),
     "seed": (lambda seed: 0 <= seed < 2**31, "in [0, 2³¹)"),
     "verbose": (lambda verbose: verbose in (0, 1), "0 or 1"),
+    "split.validation": (lambda share: share is None or 0 <= share < 1, "in [0, 1), or null"),
+    "split.test": (lambda share: share is None or 0 <= share < 1, "in [0, 1), or null"),
+    "split.seed": (lambda seed: 0 <= seed < 2**31, "in [0, 2³¹)"),
+    "label_noise": (lambda share: 0 <= share <= 1, "in [0, 1]"),
+    "patience": (lambda epochs: epochs is None or epochs >= 1, "at least 1, or null"),
 }
 
 
 def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
-    """Return a composed config, Hydra's or plain data, as typed objects, each value within its range.
+    """Return a composed config, Hydra's or plain data, as a typed object, each value within its range.
 
     Raises:
         ConfigError: names the key, the value, and what is accepted.
+        lossreg.RegistryError: if the data set, the model or the optimizer is not there or does not take a parameter.
     """
-    merged = OmegaConf.merge(OmegaConf.structured(Config), cfg)
-    if OmegaConf.is_config(rate := OmegaConf.select(merged, LEARNING_RATE)):
-        lossreg.schedules.parse(rate, key=LEARNING_RATE)
-    config = OmegaConf.to_object(merged)
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
     assert isinstance(config, Config)
-    for key, names in _NAMES.items():
-        name = operator.attrgetter(key)(config)
-        _require(key, name, name in names, f"one of {', '.join(names)}.{did_you_mean(name, names)}")
     for key, (accepts, accepted) in _RANGES.items():
         value = operator.attrgetter(key)(config)
-        _require(key, value, accepts(value), accepted)
-    if not isinstance(rate := config.optimizer.learning_rate, dict):
+        require(key, value, accepts(value), accepted)
+    for key, names in _NAMES.items():
+        name = operator.attrgetter(key)(config)
+        shown = ", ".join("null" if n is None else n for n in names)
+        require(key, name, name in names, f"one of {shown}.{did_you_mean(str(name), [n for n in names if n])}")
+    held_out = (config.split.validation or 0.0) + (config.split.test or 0.0)
+    require("split", config.split, held_out < 1, "less than 1 together")
+    for key in ("data", "model", "optimizer"):
+        spec = NODES[key].parse(getattr(config, key), key=key)
+        setattr(config, key, spec.node())
+    rate = config.optimizer.get("learning_rate")
+    if not isinstance(rate, Mapping):
         holds = type(rate) in (int, float) and 0 < rate < math.inf
-        _require(LEARNING_RATE, rate, holds, "a positive number, or a schedule")
-        config.optimizer.learning_rate = float(rate)
-    config.data.inputs = inputs = _rows("data.inputs", config.data.inputs)
-    config.data.targets = targets = _rows("data.targets", config.data.targets)
-    _require("data.inputs", inputs, len({len(row) for row in inputs}) == 1, "rows of one length")
-    _require("data.targets", targets, len(targets) == len(inputs), f"{len(inputs)} rows, as data.inputs has")
-    _require("data.targets", targets, all(row in ([0.0], [1.0]) for row in targets), "0 or 1 each")
+        require(LEARNING_RATE, rate, holds, "a positive number, or a schedule")
     return config
 
 
-def steps(share: float = 1.0, *, _root_: DictConfig) -> int:
-    """Return the number of steps of the whole fit, or of a share of it: `${steps:}`, `${steps:0.1}` in a config.
-
-    Arguments:
-        share: the share, in (0, 1]. Defaults to all.
-
-    Example:
-
-    >>> study = {"data": {"inputs": [[0, 0]] * 4}, "batch_size": 3, "epochs": 500, "warm_up": "${steps:0.1}"}
-    >>> OmegaConf.create(study).warm_up
-    100
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"${{steps:{share}}}: the share of the steps must be in (0, 1]")
-    rows, size, epochs = _root_.data.inputs, _root_.batch_size, _root_.epochs
-    if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows or size < 1:
-        return 1  # read_config says what is wrong
-    return max(1, round(share * epochs * math.ceil(len(rows) / min(size, len(rows)))))
-
-
-# omegaconf 2.4 gives the older name the meaning of the newer one, which it deprecates.
-_is_old = "replace" not in inspect.signature(OmegaConf.register_resolver).parameters
-_register: Any = OmegaConf.register_new_resolver if _is_old else OmegaConf.register_resolver
-_register("steps", steps, replace=True)
-
-
-def _rows(key: str, value: Any) -> list[list[float]]:
-    try:
-        return msgspec.convert(value, list[list[float]])
-    except msgspec.ValidationError:
-        raise ConfigError(f"{key}: {value!r} is not accepted; it must be a list of rows of numbers") from None
-
-
-def _require(key: str, value: Any, holds: bool, accepted: str) -> None:
+def require(key: str, value: Any, holds: bool, accepted: str) -> None:
+    """Raise ConfigError, unless it holds."""
     if not holds:
         raise ConfigError(f"{key}: {value!r} is not accepted; it must be {accepted}")
+
+
+def register_resolver(name: str, resolver: Callable[..., Any]) -> None:
+    """Let configs use a function: `${name:}`."""
+    # omegaconf 2.4 gives the older name the meaning of the newer one, which it deprecates.
+    is_old = "replace" not in inspect.signature(OmegaConf.register_resolver).parameters
+    register: Any = OmegaConf.register_new_resolver if is_old else OmegaConf.register_resolver
+    register(name, resolver, replace=True)

@@ -18,10 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import lossreg
 from lossreg.training._config import LEARNING_RATE, Config
+from lossreg.training._data import Data, Rows, load_data
 from lossreg.training._errors import DivergedError
+from lossreg.training._model import created_by_key
 
 History = dict[str, np.ndarray]
-"""Arrays of shape `(epochs,)` by name: `"loss"`, and the config key of each number that changed."""
+"""Arrays of shape `(epochs,)` by name: `"loss"`, `"validation_loss"`, and the config key of each number that changed."""
+
+VALIDATION_LOSS = "validation_loss"
 
 _REPORTS = 20  # how often a fit reports its progress
 _LINES = 5  # how many lines it prints where there is no terminal
@@ -33,9 +37,9 @@ class RecordingModel(keras.Model):
     Keras gives a callback one running mean per execution; with many steps per execution the single steps are lost.
     """
 
-    def record(self, steps: int) -> None:
+    def record(self, steps: int, changing: dict[str, Callable[[str], Any]]) -> None:
         """Make room for what is kept of so many steps; the model is compiled and attached."""
-        self.changing = changing(self)
+        self.changing = changing
         self.kept = tf.Variable(np.full((steps, 1 + len(self.changing)), np.nan, np.float32), trainable=False)
 
     def compute_loss(
@@ -56,16 +60,16 @@ def changing(model: keras.Model) -> dict[str, Callable[[str], Any]]:
     Each is a function from a dtype to a tensor of the value: of a schedule or a learned number in the loss or in the
     regularizer, and of the learning rate where it has a schedule.
     """
-    created = {"loss": model.loss, "reg": model.get_layer("hidden").kernel_regularizer}
     found = {
         f"{key}.{path}": number.tensor
-        for key, owner in created.items()
+        for key, owner in created_by_key(model).items()
         if lossreg.is_created(owner)
         for path, number in sorted(owner.numbers.items())
         if number.follows
     }
-    if isinstance(model.optimizer.get_config()["learning_rate"], dict):
-        found[LEARNING_RATE] = lambda dtype: tf.cast(model.optimizer.learning_rate, dtype)
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # within one that scales the loss
+    if isinstance(optimizer.get_config()["learning_rate"], dict):
+        found[LEARNING_RATE] = lambda dtype: tf.cast(optimizer.learning_rate, dtype)
     return found
 
 
@@ -79,7 +83,7 @@ class _Watch(keras.callbacks.Callback):
         self.lines = 0 if config.verbose and bar.console.quiet else _LINES
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        losses = self.model.kept.numpy()[: batch + 1, 0]
+        losses = self.model.kept.numpy()[: int(self.model.optimizer.iterations), 0]
         epoch, loss = len(losses) // self.steps_per_epoch, float(losses[-1])
         self.bar.update(self.task, completed=epoch, loss=loss)
         if (lines := epoch * _LINES // self.epochs) > self.lines:
@@ -90,45 +94,84 @@ class _Watch(keras.callbacks.Callback):
 
 
 def fit(model: keras.Model, config: Config) -> History:
-    """Fit a compiled model to the config's data, in order and without shuffling.
+    """Fit a compiled model to the rows of the config's data that are trained on.
+
+    Where rows are held out for validation, their loss is computed after every epoch; with `patience`, training stops
+    after so many epochs without a better one, and the weights of the best epoch are kept, as Keras's `EarlyStopping`
+    does it.
 
     Arguments:
-        model: a compiled model of `build_model`; it is trained in place, and what changes in its loss and regularizer
+        model: a compiled model of `build_model`; it is trained in place, and what changes in its loss and regularizers
             is attached to it.
-        config: the composed config: data, epochs, batch size.
+        config: the composed config: data, epochs, batch size, shuffle, patience.
 
     Returns:
-        The loss of every epoch, penalty included: the mean over its examples. And by config key the numbers that
-        changed: the value with which the last step of each epoch was taken. Where the loss became NaN or infinite, the
-        history ends with that epoch.
+        The loss of every epoch, penalty included: the mean over its examples; `validation_loss` likewise, of all rows
+        held out for it. And by config key the numbers that changed: the value with which the last step of each epoch
+        was taken. Where the loss became NaN or infinite, the history ends with that epoch.
 
     Raises:
         lossreg.BrokenPluginError: if a plugin does not take a tensor where a schedule or a learned number stands.
     """
-    x, y = arrays(config)
-    batch_size = min(config.batch_size, len(x))
-    steps_per_epoch = math.ceil(len(x) / batch_size)
+    data = load_data(config)
+    train, validation = data.train, data.parts.get("validation")
+    batch_size = min(config.batch_size, len(train))
+    steps_per_epoch = math.ceil(len(train) / batch_size)
     steps = config.epochs * steps_per_epoch
-    # A batch size that divides the data gives batches of known shape, so that a broadcasting bug shows at once.
-    batches = tf.data.Dataset.from_tensor_slices((x, y)).batch(batch_size, drop_remainder=len(x) % batch_size == 0)
 
     lossreg.attach(model, static=True)
     recorder = RecordingModel(model.inputs, model.outputs, name=model.name)
-    at_once = math.ceil(steps / _REPORTS)
+    at_once = steps_per_epoch if validation else math.ceil(steps / _REPORTS)
     recorder.compile(model.optimizer, model.loss, jit_compile=model.jit_compile, steps_per_execution=at_once)
     lossreg.attach(recorder, static=True)
-    recorder.record(steps)
+    recorder.record(steps, changing(model))
     model.optimizer.build(model.trainable_variables)  # built inside the first step, it would be traced twice
     columns = (TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}"))
     console = Console(quiet=not (config.verbose and sys.stdout.isatty()))
+    settings: dict[str, Any] = {}
+    if validation:  # else all epochs are one of Keras's
+        settings = {"epochs": config.epochs, "steps_per_epoch": steps_per_epoch}
+        settings |= {"validation_data": validation.arrays, "validation_batch_size": len(validation)}
     with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=console, disable=console.quiet) as bar:
-        watch = _Watch(bar, config, steps_per_epoch)
-        recorder.fit(batches.repeat(config.epochs), callbacks=[watch], shuffle=False, verbose=0)
+        callbacks: list[keras.callbacks.Callback] = [_Watch(bar, config, steps_per_epoch)]
+        if config.patience:
+            callbacks.append(
+                keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
+            )
+        batches = _batches(train, batch_size, config)
+        logs = recorder.fit(batches, callbacks=callbacks, shuffle=False, verbose=0, **settings).history
 
     kept = recorder.kept.numpy().astype(np.float64).reshape(config.epochs, steps_per_epoch, -1)
-    sizes = np.minimum(batch_size, len(x) - batch_size * np.arange(steps_per_epoch))
+    sizes = np.minimum(batch_size, len(train) - batch_size * np.arange(steps_per_epoch))
     changed = dict(zip(recorder.changing, kept[:, -1, 1:].T, strict=True))
-    return until_diverged({"loss": np.ascontiguousarray(kept[:, :, 0]) @ (sizes / len(x)), **changed})
+    history = {"loss": np.ascontiguousarray(kept[:, :, 0]) @ (sizes / len(train)), **changed}
+    if validation:
+        found = np.array(logs["val_loss"])
+        history = {name: values[: len(found)] for name, values in history.items()} | {VALIDATION_LOSS: found}
+    return until_diverged(history)
+
+
+def shuffles(config: Config, data: Data) -> bool:
+    """Whether the rows are shuffled anew in every epoch; where nobody says so, if rows are held out."""
+    return data.held_out if config.shuffle is None else config.shuffle
+
+
+def order(seed: int, epoch: int, rows: int) -> np.ndarray:
+    """Return the order of the rows in an epoch, counted from 0."""
+    return np.random.default_rng([seed, epoch]).permutation(rows).astype(np.int32)
+
+
+def _batches(rows: Rows, size: int, config: Config) -> tf.data.Dataset:
+    """Return the batches of all epochs, one after the other."""
+    # A batch size that divides the data gives batches of known shape, so that a broadcasting bug shows at once.
+    whole = len(rows) % size == 0
+    if not shuffles(config, load_data(config)):
+        return tf.data.Dataset.from_tensor_slices(rows.arrays).batch(size, drop_remainder=whole).repeat(config.epochs)
+    arrays = [tf.constant(array) for array in rows.arrays]
+    orders = np.stack([order(config.seed, epoch, len(rows)) for epoch in range(config.epochs)])
+    epochs = tf.data.Dataset.from_tensor_slices(orders)
+    indices = epochs.flat_map(lambda own: tf.data.Dataset.from_tensor_slices(own).batch(size, drop_remainder=whole))
+    return indices.map(lambda own: tuple(tf.gather(array, own) for array in arrays))
 
 
 def until_diverged(history: History) -> History:
@@ -136,11 +179,6 @@ def until_diverged(history: History) -> History:
     finite = np.isfinite(history["loss"])
     epochs = len(finite) if finite.all() else int(np.argmin(finite)) + 1
     return {name: values[:epochs] for name, values in history.items()}
-
-
-def arrays(config: Config) -> tuple[np.ndarray, np.ndarray]:
-    """Return the config's inputs and targets, float32, of shapes `(examples, inputs)` and `(examples, 1)`."""
-    return np.asarray(config.data.inputs, np.float32), np.asarray(config.data.targets, np.float32)
 
 
 def diverged(history: History) -> DivergedError | None:

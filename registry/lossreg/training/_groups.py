@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import msgspec
 from omegaconf import DictConfig, OmegaConf
 
 import lossreg
-from lossreg.training._config import LEARNING_RATE, Config
+from lossreg.training._config import NODES, Config
+from lossreg.training._data import load_data
 
 AnyConfig = Config | DictConfig | Mapping[str, Any]
 """A composed config: typed, as Hydra composes it, or as plain data, which is the fastest to read."""
@@ -21,6 +22,7 @@ SEED = "seed"
 _CHUNK_BYTES = 2**28
 _CHUNK_MODELS = 2048  # more at once is not faster, and what is done is in the table only when its chunk ends
 _SPLITS_KEPT = 4096
+_UNITS_OF_OTHERS = 1024  # what is assumed of models whose units are not said
 
 _splits: dict[tuple[str, str], tuple[bytes, dict[str, float]]] = {}
 
@@ -71,19 +73,14 @@ def split(config: AnyConfig) -> tuple[Group, dict[str, float]]:
     rest = dict(plain(config))
     numbers: dict[str, float] = {}
     parts = []
-    for key, registry, node in nodes(rest):
-        part, constants = _split_node(registry, node)
+    for key, registry in NODES.items():
+        part, constants = _split_node(registry, rest.pop(key, None))
         parts.append(part)
         numbers |= {f"{key}.{path}": number for path, number in constants.items()}
-    rate = rest.get("optimizer", {}).get("learning_rate")
-    if type(rate) in (int, float) and 0 < rate < math.inf:
-        numbers[LEARNING_RATE] = float(rate)
-    if LEARNING_RATE in numbers or isinstance(rate, Mapping):
-        rest["optimizer"] = {**rest["optimizer"], "learning_rate": None}
     if type(rest.get(SEED)) is int and 0 <= rest[SEED] < 2**31:
         numbers[SEED] = rest.pop(SEED)
     epochs = rest.pop("epochs", 0)
-    parts.append(msgspec.json.encode({**rest, "loss": None, "reg": None}, order="deterministic"))
+    parts.append(msgspec.json.encode(rest, order="deterministic"))
     return Group(tuple(sorted(numbers)), b"\n".join(parts), epochs), numbers
 
 
@@ -94,19 +91,21 @@ def chunk_limit(config: AnyConfig) -> int:
     activations, history), and by the point from which more models at once are not faster.
 
     Example:
-    >>> study = {"data": {"inputs": [[0, 0]] * 4}, "model": {"hidden_units": 4}, "batch_size": 4, "epochs": 500}
+    >>> study = {"data": {"name": "xor"}, "model": {"name": "mlp"}, "batch_size": 4, "epochs": 500}
     >>> chunk_limit(study)
     2048
-    >>> chunk_limit(study | {"model": {"hidden_units": 4096}})
+    >>> chunk_limit(study | {"model": {"name": "mlp", "hidden_units": [4096]}})
     238
     """
     values = plain(config)
-    rows, width = len(values["data"]["inputs"]), len(values["data"]["inputs"][0])
-    units = values["model"]["hidden_units"]
-    parameters = (width + 2) * units + 1
-    batch = min(values["batch_size"], rows)
+    data = load_data({key: value for key, value in values.items() if key != "loss"})
+    rows = sum(map(len, data.parts.values()))
+    units = values["model"].get("hidden_units", [_UNITS_OF_OTHERS])
+    widths = [data.train.x[0].size, *([units] if isinstance(units, int) else units), data.outputs]
+    parameters = sum((width + 1) * following for width, following in itertools.pairwise(widths))
+    batch = min(values["batch_size"], len(data.train))
     # Weights, two moments, the gradient, two temporaries; activations with their gradients and the dropout's masks.
-    floats = 6 * parameters + 8 * batch * (units + 1) + 3 * rows * (units + 1)
+    floats = 6 * parameters + (8 * batch + 3 * rows) * sum(widths[1:])
     size = 4 * floats + 12 * values["epochs"] + 4096
     return max(1, min(_CHUNK_MODELS, _CHUNK_BYTES // size))
 
@@ -116,14 +115,6 @@ def plain(config: AnyConfig) -> Mapping[str, Any]:
     if isinstance(config, DictConfig):
         return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     return dataclasses.asdict(config) if isinstance(config, Config) else config
-
-
-def nodes(config: Mapping[str, Any]) -> Iterator[tuple[str, lossreg.Registry, Any]]:
-    """Yield the nodes of a config that name a plugin, each with its key and its registry."""
-    yield "loss", lossreg.losses, config.get("loss")
-    yield "reg", lossreg.regularizers, config.get("reg")
-    if isinstance(rate := config.get("optimizer", {}).get("learning_rate"), Mapping):
-        yield LEARNING_RATE, lossreg.schedules, rate
 
 
 def _split_node(registry: lossreg.Registry, node: Any) -> tuple[bytes, dict[str, float]]:

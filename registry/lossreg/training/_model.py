@@ -1,60 +1,64 @@
-"""The study's model: one hidden layer, dropout, one output."""
+"""Building a run's model: what a registered function makes, with the last activation, compiled."""
 
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 
 import lossreg
 from lossreg.training._config import Config
+from lossreg.training._data import load_data
+from lossreg.training._errors import ConfigError
+from lossreg.training._initial import start
+
+_created: WeakKeyDictionary[keras.Model, dict[str, Any]] = WeakKeyDictionary()
 
 
 def build_model(config: Config, loss: keras.losses.Loss, regularizer: keras.regularizers.Regularizer) -> keras.Model:
-    """Build and compile inputs → Dense → Dropout → Dense(1, sigmoid).
+    """Build the model that the config names for its data, and compile it.
 
-    The regularizer penalises the kernel of the hidden layer, and only that. Every random number of the model (both
-    initial kernels, the dropout) is drawn from the config's seed alone.
+    What the model's function returns is followed by the last activation of the task: sigmoid, softmax or none. Every
+    random number of the model (initial weights, dropout) is drawn from the config's seed alone.
 
     Arguments:
         config: the composed config.
         loss: what is minimised.
-        regularizer: the penalty on the hidden kernel.
+        regularizer: the penalty; what it penalises, the model says.
 
     Returns:
-        The compiled model; float32 inputs of shape `(batch, inputs)`, outputs of shape `(batch, 1)` in (0, 1).
+        The compiled model; float32 inputs of the shape of the data, outputs of shape `(batch, outputs)`.
+
+    Raises:
+        ConfigError: if the model's function returns anything else.
     """
+    data = load_data(config)
     keras.utils.set_random_seed(config.seed)  # for plugins that draw random numbers themselves
-    hidden_seed, output_seed, dropout_seed = model_seeds(config.seed)
-    inputs = keras.Input((len(config.data.inputs[0]),), name="x")
-    hidden = keras.layers.Dense(
-        config.model.hidden_units,
-        activation=config.model.activation,
-        kernel_initializer=keras.initializers.GlorotUniform(seed=hidden_seed),
-        kernel_regularizer=regularizer,
-        name="hidden",
-    )(inputs)
-    dropped = keras.layers.Dropout(config.model.dropout, seed=dropout_seed, name="dropout")(hidden)
-    outputs = keras.layers.Dense(
-        1,
-        activation="sigmoid",
-        kernel_initializer=keras.initializers.GlorotUniform(seed=output_seed),
-        name="output",
-    )(dropped)
-    model = keras.Model(inputs, outputs, name=config.model.name)
-    model.compile(optimizer=build_optimizer(config), loss=loss, jit_compile=config.jit_compile)
+    spec = lossreg.models.parse(config.model, key="model")
+    terms = {path: lossreg.regularizers.build(term) for path, term in spec.terms.items()}
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        make = spec.bind(spec.arguments(lambda _, number: number, lambda path, _: terms[path]))
+        inputs = keras.Input(data.train.x.shape[1:], name="x")
+        made = make(inputs, data.outputs, regularizer)
+        if getattr(made, "shape", None) != (None, data.outputs):
+            shape = getattr(made, "shape", type(made).__name__)
+            raise ConfigError(f"model: {spec.owner} returned {shape}; it must return (None, {data.outputs})")
+        last = keras.layers.Activation(data.activation, dtype="float32", name="prediction")(made)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    name = spec.plugin.name if spec.plugin.name.isidentifier() else "model"
+    model = keras.Model(inputs, last, name=name)
+    start(model, config.seed)
+    optimizer = lossreg.optimizers.build(config.optimizer, key="optimizer")
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=config.jit_compile)
+    _created[model] = {"loss": loss, "reg": regularizer, **{f"model.{path}": made for path, made in terms.items()}}
     return model
 
 
-def build_optimizer(config: Config) -> keras.optimizers.Optimizer:
-    """Build the Keras optimizer that the config names."""
-    rate = config.optimizer.learning_rate
-    settings: dict[str, Any] = {"learning_rate": lossreg.schedules.build(rate) if isinstance(rate, dict) else rate}
-    return keras.optimizers.get({"class_name": config.optimizer.name, "config": settings})
-
-
-def model_seeds(seed: int) -> tuple[int, int, int]:
-    """Return the seeds of the hidden kernel, the output kernel and the dropout, as independent as one seed allows."""
-    hidden, output, dropout = np.random.SeedSequence(seed).generate_state(3) >> 1  # Keras keeps seeds as int32
-    return int(hidden), int(output), int(dropout)
+def created_by_key(model: keras.Model) -> dict[str, Any]:
+    """Return the loss and the regularizers of a model of `build_model`, by config key."""
+    return _created[model]
