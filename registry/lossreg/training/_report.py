@@ -76,13 +76,14 @@ def show(metrics: Metrics, config: Config, directory: Path) -> None:
     else:
         names = [name for name in SCORES[data.task] if name in metrics]
         table = Table("rows", "number", *names)
+        table.columns[0].no_wrap = True
         last = [*data.parts][-1]
         found = {part: {name: metrics.get(f"{prefix(part)}{name}") for name in names} for part in data.parts}
         for part, own in found.items():
             table.add_row(part, str(len(data.parts[part])), *(_shown(own[name]) for name in names))
         same = baseline(data, last) if data.held_out else {}
         if same:
-            table.add_row(f"{last}, the same answer to all", "", *(_shown(same.get(name)) for name in names))
+            table.add_row("baseline", str(len(data.parts[last])), *(_shown(same.get(name)) for name in names))
     console.print(table)
     if metrics["values"]:
         console.print(", ".join(f"{name} {value:.4g}" for name, value in metrics["values"].items()))
