@@ -70,7 +70,7 @@ class TestTheRun:
         assert metrics["y_pred"] == [0, 1, 1, 0]
         assert (metrics["accuracy"], metrics["epochs_run"]) == (1.0, 500)
         assert list(metrics) == [
-            *("solved", "accuracy", "loss", "penalty", "brier", "y_hat", "y_pred", "epochs_run", "seconds", "values")
+            *("solved", "accuracy", "brier", "loss", "penalty", "epochs_run", "seconds", "values", "y_hat", "y_pred")
         ]
         assert metrics["values"] == {}
 
@@ -237,7 +237,7 @@ MISTAKES = [
     ),
     (
         "loss=mix +schedule@loss.r=linear loss.r.initial_learning_rate=1 data.inputs=5",
-        "data.inputs: 5 is not accepted",
+        "data.inputs: data set 'xor' (lossreg 0.1.0) takes list[list[float]] for 'inputs', not 5",
         "",
     ),
     ("loss=mix +schedule@loss.r=liner", "schedule=liner: There is no schedule 'liner'. Did you mean 'linear'?", ""),
@@ -254,8 +254,8 @@ MISTAKES = [
     ("loss=null", "Config group override must be a string or a list", ""),
     ("epohcs=3", "epohcs: there is no such config key. Did you mean 'epochs'?", ""),
     ("epochs=abc", "Value 'abc' of type 'str' could not be converted to Integer", ""),
-    ("model.dropout=1", "model.dropout: 1.0 is not accepted; it must be in [0, 1)", ""),
-    ("optimizer=adma", "optimizer=adma: there is no such option. Did you mean 'adam'?", "sgd"),
+    ("model.dropout=1", "model.dropout: model 'mlp' (lossreg 0.1.0) takes float in [0, 1) for 'dropout', not 1", ""),
+    ("optimizer=adma", "optimizer=adma: There is no optimizer 'adma'. Did you mean 'adam", "sgd"),
     ("loss=[", "no viable alternative at input '['", ""),
 ]
 

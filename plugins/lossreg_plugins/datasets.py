@@ -1,18 +1,23 @@
-"""Data sets: functions that return inputs `x` of shape `(rows, …)` and targets `y`, and sample weights if there are any.
+"""Data sets: functions that return inputs `x` of shape `(rows, …)`, targets `y`, and sample weights if they have any.
 
-Targets are numbers, truth values or text, of shape `(rows,)` or `(rows, columns)`. What needs scikit-learn or pandas says
-so: `pip install 'lossreg[data]'`.
+Targets are numbers, truth values or text, of shape `(rows,)` or `(rows, columns)`. What needs scikit-learn or pandas
+says so: `pip install 'lossreg[data]'`.
 """
 
 from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Gt, Interval
 
 Arrays = tuple[np.ndarray, np.ndarray]
+Count = Annotated[int, Interval(ge=4, le=10_000_000)]
+Noise = Annotated[float, Ge(0)]
+Seed = Annotated[int, Interval(ge=0, lt=2**32)]
+Share = Annotated[float, Interval(gt=0, lt=1)]
 
 
 def xor(
@@ -39,7 +44,7 @@ def xor(
     return np.asarray(inputs, float), np.asarray(targets, float)
 
 
-def parity(bits: int = 4) -> Arrays:
+def parity(bits: Annotated[int, Interval(ge=1, le=20)] = 4) -> Arrays:
     """Whether a number of bits has an odd number of ones: all `2^bits` rows.
 
     Example:
@@ -50,7 +55,7 @@ def parity(bits: int = 4) -> Arrays:
     return x.astype(float), x.sum(axis=1) % 2
 
 
-def two_moons(n: int = 400, noise: float = 0.2, seed: int = 0) -> Arrays:
+def two_moons(n: Count = 400, noise: Noise = 0.2, seed: Seed = 0) -> Arrays:
     """Two half circles that reach into one another: `sklearn.datasets.make_moons`.
 
     Arguments:
@@ -64,7 +69,7 @@ def two_moons(n: int = 400, noise: float = 0.2, seed: int = 0) -> Arrays:
     return x, y
 
 
-def spirals(n: int = 400, turns: float = 1.5, noise: float = 0.02, seed: int = 0) -> Arrays:
+def spirals(n: Count = 400, turns: Annotated[float, Gt(0)] = 1.5, noise: Noise = 0.02, seed: Seed = 0) -> Arrays:
     """Two spirals, one inside the other: `t (cos 2π t turns, sin 2π t turns)` and its mirror image, `t` in [0.1, 1].
 
     Arguments:
@@ -83,7 +88,9 @@ def spirals(n: int = 400, turns: float = 1.5, noise: float = 0.02, seed: int = 0
     return points + random.normal(0, noise, points.shape), y
 
 
-def imbalanced(n: int = 1000, positives: float = 0.05, features: int = 10, seed: int = 0) -> Arrays:
+def imbalanced(
+    n: Count = 1000, positives: Share = 0.05, features: Annotated[int, Interval(ge=4, le=10_000)] = 10, seed: Seed = 0
+) -> Arrays:
     """Two classes of which one is rare: `sklearn.datasets.make_classification`.
 
     Arguments:
@@ -164,7 +171,7 @@ def npz(path: str, x: str = "x", y: str = "y") -> Arrays:
     return found[x], found[y]
 
 
-def breast_cancer(positives: float | None = None, seed: int = 0) -> Arrays:
+def breast_cancer(positives: Share | None = None, seed: Seed = 0) -> Arrays:
     """Tumours, 569 rows of 30 numbers: `sklearn.datasets.load_breast_cancer`, with malignant as 1.
 
     Arguments:
@@ -199,7 +206,7 @@ def wine() -> Arrays:
 
 
 def digits() -> Arrays:
-    """Handwritten digits, 1,797 images of shape `(8, 8, 1)` with values from 0 to 16: `sklearn.datasets.load_digits`."""
+    """Handwritten digits, 1,797 images of shape `(8, 8, 1)`, values 0 to 16: `sklearn.datasets.load_digits`."""
     from sklearn.datasets import load_digits
 
     found: Any = load_digits()

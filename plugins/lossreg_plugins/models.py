@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
+from annotated_types import Interval
+
+Units = Annotated[int, Interval(ge=1, le=1_000_000)]
 
 
 def mlp(
     inputs: Any,
     outputs: int,
     regularizer: Any,
-    hidden_units: list[int] | int = [4],  # noqa: B006 - read, never changed
+    hidden_units: list[Units] | Units = [4],  # noqa: B006 - read, never changed
     activation: Literal[
         "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_tanh", "leaky_relu", "linear", "mish", "relu",
         "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh", "tanh_shrink",
     ] = "sigmoid",
-    dropout: float = 0.1,
+    dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
     batch_normalization: bool = False,
     penalized: list[
         Literal["hidden_kernel", "hidden_bias", "hidden_activity", "output_kernel", "output_bias"]

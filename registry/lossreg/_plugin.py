@@ -9,7 +9,6 @@ import importlib.util
 import inspect
 import re
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from importlib import metadata

@@ -22,6 +22,7 @@ _OF_KERAS = {
 }
 _BY_TARGET = {f"keras.losses:{name}": tasks for names, tasks in _OF_KERAS.items() for name in names.split()}
 
+
 def known_tasks(target: str) -> tuple[str, ...]:
     """Return the tasks that a loss of Keras is made for, by its entry point's target; nothing for any other."""
     return tuple(_BY_TARGET.get(target, "").split())

@@ -17,7 +17,7 @@ Plain = dict[str, Any]
 STUDY: Plain = {
     "loss": {"name": "mix", "r": 0.8},
     "reg": {"name": "l2custom", "r": 1e-4},
-    "data": {"name": "xor", "inputs": [[0, 0], [0, 1], [1, 0], [1, 1]], "targets": [[0], [1], [1], [0]]},
+    "data": {"name": "xor"},
     "model": {"name": "mlp", "hidden_units": 4, "activation": "sigmoid", "dropout": 0.1},
     "optimizer": {"name": "adam", "learning_rate": 0.05},
     "epochs": 500,

@@ -16,23 +16,25 @@ from tests.training.study import STUDY, study
 def test_plain_data_and_hydra_s_config_are_read_alike() -> None:
     config = read_config(STUDY)
     assert config == read_config(OmegaConf.create(STUDY))
-    assert config.data.inputs == [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]
-    assert read_config(study(optimizer__learning_rate=1)).optimizer.learning_rate == 1.0
+    assert config.data == {"name": "lossreg/xor"}
+    assert read_config(study(optimizer__learning_rate=1)).optimizer["learning_rate"] == 1.0
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "epochs: 0 is not accepted; it must be at least 1"),
+        ({"epochs": 0}, "epochs: 0 is not accepted; it must be in [1, 10⁷]"),
+        ({"epochs": "???"}, "epochs: it needs a value"),
         ({"seed": 2**31}, "seed: 2147483648 is not accepted; it must be in [0, 2³¹)"),
-        ({"model__dropout": 1.0}, "model.dropout: 1.0 is not accepted; it must be in [0, 1)"),
-        ({"model__activation": "sigmoit"}, "Did you mean 'sigmoid'?"),
+        ({"split": {"test": 1}}, "split.test: 1.0 is not accepted; it must be in [0, 1), or null"),
+        ({"split": {"test": 0.5, "validation": 0.5}}, "it must be less than 1 together"),
+        ({"label_noise": 2}, "label_noise: 2.0 is not accepted; it must be in [0, 1]"),
+        ({"patience": 0}, "patience: 0 is not accepted; it must be at least 1, or null"),
+        ({"task": "binaries"}, "one of null, binary, multiclass, multilabel, regression. Did you mean 'binary'?"),
+        ({"scale": "standart"}, "Did you mean 'standard'?"),
+        ({"precision": "float16"}, "precision: 'float16' is not accepted; it must be one of float32, mixed_float16"),
         ({"optimizer__learning_rate": 0}, "optimizer.learning_rate: 0 is not accepted; it must be a positive number"),
         ({"optimizer__learning_rate": True}, "optimizer.learning_rate: True is not accepted"),
-        ({"data__inputs": []}, "data.inputs: [] is not accepted; it must be rows of one length"),
-        ({"data__inputs": "x"}, "data.inputs: 'x' is not accepted; it must be a list of rows of numbers"),
-        ({"data__targets": [[0], [1]]}, "it must be 4 rows, as data.inputs has"),
-        ({"data__targets": [[0], [1], [1], [2]]}, "it must be 0 or 1 each"),
     ],
 )
 def test_a_value_outside_its_range_is_named(changes: dict[str, Any], message: str) -> None:
@@ -44,3 +46,21 @@ def test_a_schedule_of_the_learning_rate_is_held_against_its_signature() -> None
     rate = {"name": "cosine_decay", "initial_learning_rate": 0.1, "decay_steps": "???"}
     with pytest.raises(lossreg.ParameterError, match=r"optimizer\.learning_rate\.decay_steps: .* needs a value"):
         read_config(study(optimizer__learning_rate=rate))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model__dropout": 1.0}, r"model\.dropout: .* takes float in \[0, 1\) for 'dropout', not 1\.0"),
+        ({"model__hidden_units": [4, 0]}, r"model\.hidden_units: .*int in \[1, 1000000\]"),
+        ({"model__hidden_units": 2000000000}, r"model\.hidden_units: .*not 2000000000"),
+        ({"model__activation": "sigmoit"}, "Did you mean 'sigmoid'"),
+        ({"model__hidden_unit": [4]}, "no parameter 'hidden_unit'. Did you mean 'hidden_units'"),
+        ({"data__inputs": "x"}, "data.inputs: .*'x'"),
+        ({"data": {"name": "two_moon"}}, "Did you mean 'two_moons'"),
+        ({"optimizer": {"name": "adamm", "learning_rate": 0.1}}, "Did you mean 'adam"),
+    ],
+)
+def test_a_node_is_held_against_the_signature_of_its_plugin(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(lossreg.RegistryError, match=message):
+        read_config(study(**changes))

@@ -50,6 +50,12 @@ def test_all_else_is_in_the_key(other: Plain) -> None:
     assert group_key(other) != group_key(STUDY)
 
 
+def test_numbers_of_data_and_model_are_in_the_key() -> None:
+    for key, name, number in (("data", "two_moons", "noise"), ("model", "mlp", "dropout")):
+        one, other = (study(**{key: {"name": name, number: value}}) for value in (0.1, 0.2))
+        assert group_key(one) != group_key(other)
+
+
 def test_parameters_of_other_types_are_in_the_key() -> None:
     mean, largest = (study(loss={"name": "own_focal", "gamma": 2.0, "mode": mode}) for mode in ("mean", "max"))
     assert group_key(mean) != group_key(largest)
@@ -88,7 +94,7 @@ def test_grouping_needs_no_tensorflow(no_tensorflow: Path) -> None:
 
 
 def test_fewer_large_models_than_small_ones_train_at_once() -> None:
-    small, large = chunk_limit(STUDY), chunk_limit(study(model__hidden_units=100_000))
+    small, large = chunk_limit(STUDY), chunk_limit(study(model__hidden_units=[100_000]))
     assert small >= 1000
     assert 1 <= large < small / 10
 

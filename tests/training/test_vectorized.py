@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -119,18 +120,18 @@ def test_each_model_has_the_numbers_of_its_own_fit(configs: list[Plain]) -> None
         history, metrics = alone(config)
         assert outcome.metrics is not None
         assert outcome.error is None
-        np.testing.assert_allclose(outcome.metrics.y_hat, metrics.y_hat, atol=1e-5)
+        np.testing.assert_allclose(outcome.metrics["y_hat"], metrics["y_hat"], atol=1e-5)
         assert list(outcome.history) == list(history)
         for name, values in history.items():
             np.testing.assert_allclose(outcome.history[name], values, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(outcome.metrics.loss, metrics.loss, atol=1e-5)
-        np.testing.assert_allclose(outcome.metrics.penalty, metrics.penalty, atol=1e-5)
-        np.testing.assert_allclose(outcome.metrics.brier, metrics.brier, atol=1e-5)
-        assert list(outcome.metrics.values) == list(metrics.values)
-        for name, value in metrics.values.items():
-            np.testing.assert_allclose(outcome.metrics.values[name], value, rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(outcome.metrics["loss"], metrics["loss"], atol=1e-5)
+        np.testing.assert_allclose(outcome.metrics["penalty"], metrics["penalty"], atol=1e-5)
+        np.testing.assert_allclose(outcome.metrics["brier"], metrics["brier"], atol=1e-5)
+        assert list(outcome.metrics["values"]) == list(metrics["values"])
+        for name, value in metrics["values"].items():
+            np.testing.assert_allclose(outcome.metrics["values"][name], value, rtol=1e-4, atol=1e-7)
         for name in ("solved", "accuracy", "y_pred", "epochs_run"):
-            assert getattr(outcome.metrics, name) == getattr(metrics, name)
+            assert outcome.metrics[name] == metrics[name]
 
 
 @pytest.mark.parametrize("configs", CHANGING.values(), ids=CHANGING.keys())
@@ -155,7 +156,7 @@ def test_a_model_that_diverges_leaves_the_others_alone() -> None:
     assert 1 < len(history["loss"]) < 10
     for config, outcome in ((first, outcomes[0]), (last, outcomes[2])):
         assert outcome.metrics is not None
-        np.testing.assert_allclose(outcome.metrics.y_hat, alone(config)[1].y_hat, atol=1e-5)
+        np.testing.assert_allclose(outcome.metrics["y_hat"], alone(config)[1]["y_hat"], atol=1e-5)
 
 
 def test_configs_of_two_groups_are_refused() -> None:
@@ -184,7 +185,89 @@ def test_a_plugin_that_cannot_be_vectorized_is_named_with_the_reason(name: str, 
 
 def test_the_line_is_that_of_the_plugin_inside_another() -> None:
     with pytest.raises(CannotVectorizeError, match=r"loss 'weighted' .*loss\.terms\.a\.r.*: if r > 0\.5:\)"):
-        train_many([study(loss=weighted({"name": "own_branching", "r": 0.25}, 0.5))])
+        train_many([study(loss=weighted({"name": "own_branching", "r": r}, 0.5)) for r in (0.25, 0.75)])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": {"name": "binary_crossentropy", "label_smoothing": 0.1}},
+        {"loss": BCE, "reg": {"name": "l2", "l2": 0.01}},
+        {"loss": weighted({"name": "own_branching", "r": 0.75}, 0.5), "reg": {"name": "own_elastic", "l1": 1e-3}},
+    ],
+)
+def test_a_number_that_does_not_vary_stays_what_it_is(settings: Plain) -> None:
+    configs = [study(**settings, epochs=30, seed=seed) for seed in (1, 2)]
+    for config, outcome in zip(configs, train_many(configs), strict=True):
+        history, metrics = alone(config)
+        assert outcome.metrics is not None
+        np.testing.assert_allclose(outcome.metrics["y_hat"], metrics["y_hat"], atol=1e-5)
+        np.testing.assert_allclose(outcome.history["loss"], history["loss"], atol=1e-5)
+
+
+def test_another_number_that_does_not_vary_is_another_program() -> None:
+    for r in (0.25, 0.75, 0.25):
+        config = study(loss={"name": "own_branching", "r": r}, epochs=30)
+        (outcome,) = train_many([config])
+        np.testing.assert_allclose(outcome.history["loss"], alone(config)[0]["loss"], atol=1e-5)
+
+
+# Any model, any data.
+
+
+@pytest.fixture
+def models() -> Iterator[None]:
+    @lossreg.models.register("own_convolution")
+    def convolution(inputs: Any, outputs: int, regularizer: Any, filters: int = 3) -> Any:
+        x = keras.layers.Conv2D(filters, 3, activation="relu", kernel_regularizer=regularizer)(inputs)
+        x = keras.layers.MaxPooling2D(2)(keras.layers.BatchNormalization()(x))
+        return keras.layers.Dense(outputs)(keras.layers.Dropout(0.1)(keras.layers.Flatten()(x)))
+
+    @lossreg.datasets.register("own_images")
+    def images() -> Any:
+        random = np.random.default_rng(0)
+        y = np.arange(60) % 3
+        return random.normal(size=(60, 8, 8, 1)) + y[:, None, None, None], y
+
+    yield
+    lossreg.models.unregister("own_convolution")
+    lossreg.datasets.unregister("own_images")
+
+
+DEEP = {"name": "mlp", "hidden_units": [5, 3], "activation": "relu", "batch_normalization": True, "dropout": 0.1}
+ANY: dict[str, Plain] = {
+    "two layers, batch normalisation, shuffled batches": {"model": DEEP, "shuffle": True, "patience": None},
+    "early stopping": {"model": DEEP, "patience": 2, "optimizer": {"name": "adam", "learning_rate": 0.1}},
+    "convolutions on images": {
+        "data": {"name": "own_images"},
+        "model": {"name": "own_convolution"},
+        "loss": {"name": "categorical_crossentropy"},
+    },
+    "integers as targets, weights of classes": {
+        "data": {"name": "wine"},
+        "loss": {"name": "sparse_categorical_crossentropy"},
+        "class_weight": "balanced",
+    },
+    "a regression": {"data": {"name": "diabetes"}, "loss": {"name": "huber", "delta": 1.0}},
+}
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize("settings", ANY.values(), ids=ANY.keys())
+def test_any_model_has_the_numbers_of_its_own_fit(settings: Plain) -> None:
+    moons: Plain = {"data": {"name": "two_moons", "n": 100}, "loss": BCE}
+    shared: Plain = {**moons, "objective": None, "epochs": 12, "batch_size": 16, **settings}
+    configs = [study(**shared, reg={"name": "l2custom", "r": r}, seed=seed) for seed, r in ((1, 1e-3), (2, 1e-2))]
+    for config, outcome in zip(configs, train_many(configs), strict=True):
+        history, metrics = alone(config)
+        assert outcome.metrics is not None
+        assert list(outcome.history) == list(history)
+        for name, values in history.items():
+            np.testing.assert_allclose(outcome.history[name], values, rtol=1e-4, atol=1e-5)
+        assert outcome.metrics.keys() == metrics.keys()
+        for name, value in metrics.items():
+            if name not in ("seconds", "values"):
+                np.testing.assert_allclose(outcome.metrics[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
 def test_a_mistake_in_what_the_configs_share_is_the_run_s_own_error() -> None:
@@ -225,7 +308,7 @@ def test_a_chunk_of_the_same_size_or_smaller_is_not_compiled_again(traced: list[
         np.testing.assert_array_equal(one.history["loss"], other.history["loss"])
         assert one.metrics is not None
         assert other.metrics is not None
-        assert one.metrics.y_hat == other.metrics.y_hat
+        assert one.metrics["y_hat"] == other.metrics["y_hat"]
     np.testing.assert_array_equal(longer[0].history["loss"][:60], first[0].history["loss"])
     assert len(longer[0].history["loss"]) == 70
 

@@ -6,7 +6,7 @@ import inspect
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -69,7 +69,7 @@ NODES = {
 
 _NAMES = {"task": (None, *TASKS), "scale": (None, *SCALES), "precision": PRECISIONS}
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "epochs": (lambda epochs: epochs >= 1, "at least 1"),
+    "epochs": (lambda epochs: 1 <= epochs <= 10**7, "in [1, 10⁷]"),
     "batch_size": (lambda size: size >= 1, "at least 1"),
     "seed": (lambda seed: 0 <= seed < 2**31, "in [0, 2³¹)"),
     "verbose": (lambda verbose: verbose in (0, 1), "0 or 1"),
@@ -88,8 +88,12 @@ def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
         ConfigError: names the key, the value, and what is accepted.
         lossreg.RegistryError: if the data set, the model or the optimizer is not there or does not take a parameter.
     """
-    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), cfg))
-    assert isinstance(config, Config)
+    merged = OmegaConf.merge(OmegaConf.structured(Config), cfg)
+    for key in sorted(OmegaConf.missing_keys(merged) & {each.name for each in fields(Config)}):
+        raise ConfigError(f"{key}: it needs a value")
+    # A value that is missing in a node is told with its plugin.
+    values: Any = OmegaConf.to_container(merged, resolve=True)
+    config = Config(**{**values, "split": Split(**values["split"])})
     for key, (accepts, accepted) in _RANGES.items():
         value = operator.attrgetter(key)(config)
         require(key, value, accepts(value), accepted)

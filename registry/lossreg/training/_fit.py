@@ -23,7 +23,7 @@ from lossreg.training._errors import DivergedError
 from lossreg.training._model import created_by_key
 
 History = dict[str, np.ndarray]
-"""Arrays of shape `(epochs,)` by name: `"loss"`, `"validation_loss"`, and the config key of each number that changed."""
+"""Arrays of shape `(epochs,)` by name: `"loss"`, `"validation_loss"`, and the key of each number that changed."""
 
 VALIDATION_LOSS = "validation_loss"
 

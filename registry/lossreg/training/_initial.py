@@ -50,9 +50,9 @@ class InitialState:
         seeds = [int(seed) for seed in seeds]
         if self._hidden:
             models = [self._build(seed) for seed in seeds]
-            weights = [np.concatenate([w.numpy().ravel() for w in model.trainable_variables]) for model in models]
+            rows = [np.concatenate([w.numpy().ravel() for w in model.trainable_variables]) for model in models]
             states = zip(*([s.numpy() for s in model.non_trainable_variables] for model in models), strict=True)
-            return np.stack(weights), [np.stack(state) for state in states]
+            return np.stack(rows), [np.stack(own) for own in states]
         own = np.array([_seeds(seed, len(self._random) + len(self._generators)) for seed in seeds], np.int32).T
         count = len(seeds)
         drawn = {
@@ -64,8 +64,8 @@ class InitialState:
             id(state): np.stack([column, np.zeros_like(column)], axis=1)
             for state, column in zip(self._generators, own[len(self._random) :], strict=True)
         }
-        states = [later.get(id(s), _tiled(s, count)) for s in self._model.non_trainable_variables]
-        return np.concatenate([np.reshape(c, (count, -1)) for c in columns], axis=1), states
+        weights = np.concatenate([np.reshape(c, (count, -1)) for c in columns], axis=1)
+        return weights, [later.get(id(s), _tiled(s, count)) for s in self._model.non_trainable_variables]
 
 
 def _tiled(variable: Any, count: int) -> np.ndarray:
@@ -97,7 +97,7 @@ def _random_in(model: keras.Model) -> tuple[list[tuple[Any, Any]], list[Any]]:
             elif isinstance(value, keras.Variable) and id(value) not in seen:
                 seen.add(id(value))
                 names = (f"{value.name}_initializer", f"{value.name.removesuffix('_kernel')}_initializer")
-                found = next((getattr(layer, name) for name in names if hasattr(layer, name)), None)
+                found: Any = next((getattr(layer, name) for name in names if hasattr(layer, name)), None)
                 if hasattr(found, "seed") and found.get_config().get("seed", 0) is None:
                     drawn.append((value, found))
     return drawn, generators

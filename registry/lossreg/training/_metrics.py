@@ -73,7 +73,9 @@ def require_fit(config: Config, data: Data, loss: lossreg.Spec) -> None:
     names = metric_names(data)
     if objective_of(config, data) not in names:
         hint = did_you_mean(str(config.objective), names)
-        raise ConfigError(f"objective: {config.objective!r} is not accepted; it must be one of {', '.join(names)}.{hint}")
+        raise ConfigError(
+            f"objective: {config.objective!r} is not accepted; it must be one of {', '.join(names)}.{hint}"
+        )
 
 
 def _tasks(name: str) -> set[str]:
@@ -84,7 +86,7 @@ def _tasks(name: str) -> set[str]:
 
 
 def measure(data: Data, y_hat: Mapping[str, np.ndarray], **measured: Any) -> Metrics:
-    """Return the metrics of one model, given its outputs by part, of shape `(rows, outputs)`, and what else is known."""
+    """Return the metrics of one model, given its outputs `(rows, outputs)` by part, and what else is known."""
     outputs = {part: np.asarray(y, np.float64) for part, y in y_hat.items()}
     # Of a truth table the other metrics tell nothing, and scikit-learn would be imported for them.
     if not data.held_out and data.task == "binary":

@@ -6,7 +6,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import keras
-import numpy as np
 
 import lossreg
 from lossreg.training._config import Config

@@ -112,6 +112,14 @@ def _plot_surface(axes: Axes, model: keras.Model, data: Data) -> None:
         axes.contour(first, second, y_hat, levels=[0.5], colors="black", linewidths=1)
     for label, marker, color in ((0, "o", "tab:blue"), (1, "s", "tab:red")):
         own = y[:, 0] == label
-        axes.scatter(x[own, 0], x[own, 1], marker=marker, s=90 if len(x) <= 50 else 12, c=color, edgecolors="white", label=f"y = {label}")
+        axes.scatter(
+            x[own, 0],
+            x[own, 1],
+            marker=marker,
+            s=90 if len(x) <= 50 else 12,
+            c=color,
+            edgecolors="white",
+            label=f"y = {label}",
+        )
     axes.set(xlabel="x₁", ylabel="x₂", title="decision surface (line: ŷ = 0.5)")
     axes.legend(loc="center" if len(x) <= 50 else "best")

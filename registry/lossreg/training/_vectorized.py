@@ -1,48 +1,23 @@
-"""Training many models in one compiled program, each with the numbers of its own run with `jit_compile=true`.
-
-The models of a group (see `_groups`) differ in numbers only, each of which becomes a vector with one entry per model.
-`tf.vectorized_map` turns one training step of Keras's own model into a step of all models, Keras's own optimizer
-updates their stacked weights (it works elementwise), and a loop over the epochs is compiled with XLA once.
-"""
+"""Training many models in one compiled program, each with the numbers of its own run with `jit_compile=true`."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-import lossreg
-from lossreg._tensors import refusal
-from lossreg.training._config import LEARNING_RATE, NODES, Config, read_config
-from lossreg.training._data import load_data
-from lossreg.training._errors import CannotVectorizeError, DivergedError
-from lossreg.training._fit import VALIDATION_LOSS, History, diverged, order, shuffles, until_diverged
-from lossreg.training._groups import SEED, AnyConfig, Group, plain, split
-from lossreg.training._initial import InitialState
-from lossreg.training._metrics import Metrics, measure, require_fit
-from lossreg.training._model import build_model
+from lossreg.training._config import NODES
+from lossreg.training._errors import DivergedError
+from lossreg.training._fit import History, diverged, until_diverged
+from lossreg.training._groups import AnyConfig, Group, plain, split
+from lossreg.training._metrics import Metrics, measure
+from lossreg.training._program import Program, Progress
 
-_EPOCHS_PER_CALL = 25
-_SECONDS_PER_CALL = 0.5  # between two calls, Ctrl-C is heard
 _PROGRAMS_KEPT = 8
-_PROBED = 64  # rows with which a loss is tried
-
-_ELEMENTWISE = {"adadelta", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd"}
-"""Keras's optimizers of which one weight does not notice another, so that stacked models do not."""
-
-_NORMS = ("clipnorm", "global_clipnorm", "ema_overwrite_frequency", "gradient_accumulation_steps")
-
-Progress = Callable[[int, int], None]
-"""Called with the epochs done and their total, while many models train."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +61,9 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
     for index, other in enumerate(groups):
         if other != groups[0]:
             raise ValueError(f"configs 0 and {index} are not of one group: {groups[0]} and {other}")
-    program = _program(configs[0], groups[0], len(configs))
     columns = {key: np.array([values[key] for values in numbers]) for key in groups[0].varying}
+    equal = {key: float(column[0]) for key, column in columns.items() if (column == column[0]).all()}
+    program = _program(configs[0], groups[0], len(configs), equal)
     history, ran, y_hat, losses, penalties, values = program.train(columns, groups[0].epochs, on_progress)
     seconds = (time.perf_counter() - started) / len(configs)
 
@@ -105,343 +81,27 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
     return [*map(trained, range(len(configs)))]
 
 
-_programs: OrderedDict[Any, _Program] = OrderedDict()
+_programs: OrderedDict[Any, Program] = OrderedDict()
 
 
-def _program(example: AnyConfig, group: Group, models: int) -> _Program:
+def _program(example: AnyConfig, group: Group, models: int, equal: Mapping[str, float]) -> Program:
     """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling."""
     values = plain(example)
     specs = {key: registry.parse(values[key], key=key) for key, registry in NODES.items()}
     plugins = [inner.plugin.load() for spec in specs.values() for _, inner in spec.walk()]
     key = (group.shared, group.varying, *map(id, plugins))  # a name may be registered anew
-    larger = [size for *rest, size in _programs if tuple(rest) == key and size >= models]
-    for size in sorted(larger):
-        found = _programs[(*key, size)]
+    fitting = [
+        (found.size, own)
+        for own, found in _programs.items()
+        if own[: len(key)] == key and found.size >= models and found.fixed.items() <= equal.items()
+    ]
+    for size, own in sorted(fitting, key=lambda each: each[0]):
+        found = _programs[own]
         if size == models or (1 - models / size) * found.seconds_per_epoch * group.epochs < found.seconds_to_compile:
-            _programs.move_to_end((*key, size))
+            _programs.move_to_end(own)
             return found
-    program = _programs[(*key, models)] = _Program(example, specs, models)
+    program = Program(example, specs, models, equal)
+    _programs[(*key, models, *sorted(program.fixed.items()))] = program
     if len(_programs) > _PROGRAMS_KEPT:
         _programs.popitem(last=False)
     return program
-
-
-class _Late(keras.regularizers.Regularizer):
-    """Stands in the model for the regularizer, which is made anew where its parameters are tensors."""
-
-    regularizer: Callable[[Any], Any]
-
-    def __call__(self, weights: Any) -> Any:
-        return self.regularizer(weights)
-
-
-class _Program:
-    """One compiled program that trains `size` models of a group at once, of which any config is an example."""
-
-    def __init__(self, example: AnyConfig, specs: Mapping[str, lossreg.Spec], size: int) -> None:
-        started = time.perf_counter()
-        config = read_config(plain(example))
-        self.size = size
-        self.seconds_per_epoch = 0.0
-        self._lock = threading.Lock()
-        self._late = _Late()
-        self._specs = {key: specs[key] for key in ("loss", "reg")}
-        rate = specs["optimizer"].numbers.get("learning_rate")
-        self._schedule = rate if isinstance(rate, lossreg.Spec) else None
-        self._refuse_what_cannot_be_stacked(specs, config.precision)
-        self.data = load_data(config)
-        require_fit(config, self.data, specs["loss"])
-        self._model = self._build(config)
-        self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
-        train, validation = self.data.train, self.data.parts.get("validation")
-        self._rows = tuple(map(tf.constant, train.arrays))
-        self._validation = tuple(map(tf.constant, validation.arrays)) if validation else ()
-        self._every = tf.constant(np.concatenate([rows.x for rows in self.data.parts.values()]))
-        self._batch_size = min(config.batch_size, len(train))
-        self._shuffles = shuffles(config, self.data)
-        self._patience = config.patience
-        inside = {path: spec for key in self._specs for path, spec in specs[key].walk(key)}
-        self._learned = {path: spec for path, spec in inside.items() if spec.registry is lossreg.learned}
-        scheduled = [path for path, spec in inside.items() if spec.registry is lossreg.schedules]
-        self.changing = [*sorted([*self._learned, *scheduled]), *([LEARNING_RATE] if self._schedule else [])]
-        starts = {SEED, *(f"{path}.initial" for path in self._learned)}
-        numbers = {key: number for key, number in split(example)[1].items() if key not in starts}
-        self._numbers = {key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in numbers}
-        y = train.y[:_PROBED]
-        y_hat = np.linspace(0.1, 0.9, len(y) * self.data.outputs).reshape(len(y), -1)
-        self._probe("loss", numbers, y, y_hat / y_hat.sum(1, keepdims=True) if self.data.outputs > 1 else y_hat)
-        self._probe("reg", numbers, np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0]))
-
-        self._initial = InitialState(lambda seed: self._build(dataclasses.replace(config, seed=seed)), self._model)
-        self._shapes += [()] * len(self._learned)  # what is trained of learned numbers stands behind the weights
-        parameters = sum(map(math.prod, self._shapes))
-        self._weights = keras.Variable(np.zeros((size, parameters), np.float32))
-        states = self._model.non_trainable_variables
-        self._states = [tf.Variable(np.zeros((size, *s.shape)), dtype=s.dtype, trainable=False) for s in states]
-        self._optimizer = self._model.optimizer
-        self._optimizer.learning_rate = lambda: self._rates
-        self._optimizer.build([self._weights])
-        self._optimizer_start = [variable.numpy() for variable in self._optimizer.variables]
-        # What early stopping keeps: the least loss in validation, epochs since, epochs run, and the best weights.
-        self._stopping = [tf.Variable(np.zeros(size, np.float32), trainable=False) for _ in range(3)] if validation else []
-        best = [self._weights.value, *self._states] if config.patience else []
-        self._best = [tf.Variable(tf.zeros_like(variable), trainable=False) for variable in best]
-        try:
-            advance = tf.function(self._train_and_measure, jit_compile=True, autograph=False)
-            orders = tf.TensorSpec((_EPOCHS_PER_CALL, len(train) if self._shuffles else 0, size), tf.int32)
-            self._advance = advance.get_concrete_function(tf.TensorSpec((), tf.int32), orders)
-            self._advance(tf.constant(0), tf.zeros(orders.shape, tf.int32))
-        except Exception as error:
-            owners = " with ".join(spec.owner for spec in self._specs.values())
-            message = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            raise CannotVectorizeError(f"{owners}: compiling it raised {message}") from error
-        self.seconds_to_compile = time.perf_counter() - started
-
-    def _build(self, config: Config) -> keras.Model:
-        """Build a model in which the regularizer is made anew in each step."""
-        loss = self._specs["loss"]
-        return build_model(config, lossreg.losses.build(loss, key="loss"), self._late)
-
-    def _refuse_what_cannot_be_stacked(self, specs: Mapping[str, lossreg.Spec], precision: str) -> None:
-        optimizer = specs["optimizer"]
-        found = {**optimizer.settings, **optimizer.numbers}
-        together = next((name for name in _NORMS if found.get(name) is not None), None)
-        if optimizer.plugin.name not in _ELEMENTWISE or together or found.get("use_ema"):
-            why = f" with '{together or 'use_ema'}'" if together or found.get("use_ema") else ""
-            raise CannotVectorizeError(f"{optimizer.owner}{why} looks at more than one weight at a time")
-        if precision != "float32":
-            raise CannotVectorizeError(f"precision: {precision} trains one model at a time")
-        for path, term in specs["model"].walk("model"):
-            if term.registry in (lossreg.schedules, lossreg.learned):
-                raise CannotVectorizeError(f"{path}: {term.owner} trains with one model at a time")
-
-    def by_part(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Return one model's outputs by part of the data."""
-        ends = np.cumsum([len(rows) for rows in self.data.parts.values()])[:-1]
-        return dict(zip(self.data.parts, np.split(outputs, ends), strict=True))
-
-    def _probe(self, key: str, numbers: Mapping[str, float], *data: np.ndarray) -> None:
-        """Raise `CannotVectorizeError` if the loss or the regularizer does not take tensors for its numbers."""
-        own = {path: number for path, number in numbers.items() if path.startswith(f"{key}.")}
-        starts = {path: lossreg.learned.build(spec).start() for path, spec in self._learned.items()}
-        floats = tuple(part if part.dtype.kind == "i" else part.astype(np.float32) for part in data)
-        if why := refusal(lambda tensors: self._create(key, tensors, starts, step=0), own, floats, stateless=True):
-            names = f", with a tensor for {' and '.join(own)}" if own else ""
-            raise CannotVectorizeError(f"{self._specs[key].owner}{names}: {why}")
-
-    def _create(self, key: str, numbers: Mapping[str, Any], learned: Mapping[str, Any], *, step: Any) -> Any:
-        """Create the loss or the regularizer, with tensors in the place of its numbers, and of what is trained."""
-        spec = self._specs[key]
-        created = spec.registry.build(spec.with_numbers(_inside(numbers, key)))
-        created.follow(step, static=True)
-        for path, number in created.numbers.items():
-            if f"{key}.{path}" in learned:
-                number.share(learned[f"{key}.{path}"])
-        return created
-
-    def train(self, columns: Mapping[str, np.ndarray], epochs: int, on_progress: Progress | None) -> tuple[Any, ...]:
-        """Train as many models as the columns are long; what is missing to the program's size is filled up.
-
-        Returns the history, with arrays of shape `(epochs, models)`; the epochs of each model; outputs, losses,
-        penalties, the models first; and by name what the numbers that changed came to.
-        """
-        with self._lock:
-            models = len(columns[SEED])
-            padded = {key: np.pad(column, (0, self.size - models), mode="edge") for key, column in columns.items()}
-            self._start(padded)
-            kept: list[np.ndarray] = []
-            done, at_once, ran = 0, 1, np.full(models, epochs)
-            while done < epochs:
-                started = time.perf_counter()
-                count = min(at_once, epochs - done)
-                rows, *measured, values = self._advance(tf.constant(count), self._orders(padded[SEED], done, count))
-                kept.append(rows.numpy()[:count, :, :models])
-                done += count
-                self.seconds_per_epoch = (time.perf_counter() - started) / count
-                at_once = int(np.clip(_SECONDS_PER_CALL / self.seconds_per_epoch, 1, _EPOCHS_PER_CALL))
-                if on_progress:
-                    on_progress(done, epochs)
-                if self._patience and (self._stopping[1].numpy() >= self._patience).all():
-                    break
-            if self._patience:
-                for variable, best in zip([self._weights, *self._states], self._best, strict=True):
-                    variable.assign(best)
-                _, *measured, values = self._advance(tf.constant(0), self._orders(padded[SEED], 0, 0))
-                ran = self._stopping[2].numpy()[:models].astype(int)
-            names = ["loss", *self.changing, *([VALIDATION_LOSS] if self._validation else [])]
-            history = dict(zip(names, np.concatenate(kept).swapaxes(0, 1), strict=True))
-            last = dict(zip(self.changing, values.numpy()[:models].T, strict=True))
-            return history, ran, *(value.numpy()[:models] for value in measured), last
-
-    def _orders(self, seeds: np.ndarray, done: int, count: int) -> Any:
-        """Return the order of the rows in some epochs, of shape `(epochs, rows, models)`; without rows if unshuffled."""
-        orders = np.zeros((_EPOCHS_PER_CALL, len(self.data.train) if self._shuffles else 0, self.size), np.int32)
-        if self._shuffles:
-            distinct, inverse = np.unique(seeds, return_inverse=True)
-            for epoch in range(count):
-                own = np.stack([order(int(seed), done + epoch, orders.shape[1]) for seed in distinct], axis=1)
-                orders[epoch] = own[:, inverse]
-        return tf.constant(orders)
-
-    def _start(self, columns: Mapping[str, np.ndarray]) -> None:
-        """Set every variable to what it is before the first step."""
-        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite in a run alone, too
-            for key, variable in self._numbers.items():
-                variable.assign(columns[key].astype(np.float32))
-        for variable, start in zip(self._optimizer.variables, self._optimizer_start, strict=True):
-            variable.assign(start)
-        seeds, inverse = np.unique(columns[SEED], return_inverse=True)
-        weights, states = self._initial(seeds)
-        starts = [_starts(spec, columns.get(f"{path}.initial"), self.size) for path, spec in self._learned.items()]
-        self._weights.assign(np.column_stack([weights[inverse], *starts]))
-        for variable, state in zip(self._states, states, strict=True):
-            variable.assign(state[inverse])
-        for variable, value in zip(self._stopping, (np.inf, 0.0, 0.0), strict=False):
-            variable.assign(tf.fill(variable.shape, np.float32(value)))
-
-    def _train_and_measure(self, epochs: Any, orders: Any) -> tuple[Any, ...]:
-        """Train so many epochs, at most `_EPOCHS_PER_CALL`; return what `_epoch` and then `_measure` return."""
-        shape = (1 + len(self.changing), self.size)
-        rows = shape[0] + bool(self._validation)
-        kept = tf.TensorArray(tf.float32, _EPOCHS_PER_CALL, element_shape=(rows, self.size))
-
-        def train(epoch: Any, kept: Any) -> tuple[Any, Any]:
-            found = self._epoch(tf.zeros(shape), orders[epoch])
-            if self._validation:
-                found = tf.concat([found, self._validate()[tf.newaxis]], 0)
-            return epoch + 1, kept.write(epoch, found)
-
-        _, kept = tf.while_loop(lambda epoch, _: epoch < epochs, train, (0, kept))
-        return kept.stack(), *self._measure()
-
-    def _epoch(self, zeros: Any, order: Any) -> Any:
-        """Train one epoch; return the mean loss over its examples and the last step's values, of shape of `zeros`."""
-        rows, size = len(self.data.train), self._batch_size
-        whole, rest = divmod(rows, size)
-        stacked = [tf.reshape(part[: whole * size], (whole, size, *part.shape[1:])) for part in self._rows]
-
-        def train(kept: Any, count: int, batch: Any) -> Any:
-            losses, values = self._step(batch)
-            return tf.concat([kept[:1] + losses[tf.newaxis] * (count / rows), tf.transpose(values)], 0)
-
-        def batch(i: Any) -> Any:
-            return tf.transpose(order[i * size : (i + 1) * size]) if self._shuffles else [part[i] for part in stacked]
-
-        kept = tf.while_loop(
-            lambda i, _: i < whole, lambda i, kept: (i + 1, train(kept, size, batch(i))), (0, zeros)
-        )[1]
-        if not rest:
-            return kept
-        last = tf.transpose(order[-rest:]) if self._shuffles else [part[-rest:] for part in self._rows]
-        return train(kept, rest, last)
-
-    def _step(self, batch: Any) -> tuple[Any, Any]:
-        """Train all models on one batch; return their losses, penalty included, and the values of what changes.
-
-        The batch is the same rows for all models, or which rows each model takes.
-        """
-
-        def one(model: tuple[Any, ...]) -> tuple[Any, ...]:
-            weights, states, numbers, *own = model
-            rows = [tf.gather(part, own[0]) for part in self._rows] if own else batch
-            with tf.GradientTape() as tape:
-                tape.watch(weights)
-                _, loss, penalty, values, rate, states = self._call(weights, states, numbers, *rows, training=True)
-                total = loss + penalty
-            return total, values, rate, states, tape.gradient(total, weights)
-
-        # The gradient is taken inside: outside, it would keep the random numbers of all steps.
-        models = (*self._stacked(), batch) if self._shuffles else self._stacked()
-        losses, values, rates, states, gradients = tf.vectorized_map(one, models, warn=False)
-        for variable, value in zip(self._states, states, strict=True):
-            variable.assign(value)
-        self._rates = rates[:, tf.newaxis]
-        self._optimizer.apply([gradients], [self._weights])
-        return losses, values
-
-    def _validate(self) -> Any:
-        """Return the loss of each model in validation, penalty included, and keep what early stopping needs."""
-
-        def one(model: tuple[Any, Any, Any]) -> Any:
-            _, loss, penalty, *_ = self._call(*model, *self._validation, training=False)
-            return loss + penalty
-
-        losses = tf.vectorized_map(one, self._stacked(), warn=False)
-        if self._patience:
-            least, waited, ran = self._stopping
-            runs = waited < self._patience
-            better = runs & (losses < least)
-            ran.assign_add(tf.cast(runs, tf.float32))
-            first = runs & (ran < 1.5)  # if it is never better, the first is kept
-            for best, variable in zip(self._best, [self._weights.value, *self._states], strict=True):
-                keeps = tf.reshape(better | first, (self.size, *[1] * (len(best.shape) - 1)))
-                best.assign(tf.where(keeps, variable, best))
-            least.assign(tf.where(better, losses, least))
-            waited.assign(tf.where(better, 0.0, waited + tf.cast(runs, tf.float32)))
-        return losses
-
-    def _measure(self) -> Any:
-        """Return, in inference mode, outputs of shape `(models, rows, outputs)`, losses, penalties, what changes."""
-
-        def one(model: tuple[Any, Any, Any]) -> tuple[Any, ...]:
-            _, *measured = self._call(*model, *self._rows, training=False)[:4]
-            weights, states, _ = model
-            return self._model.stateless_call(self._parts(weights)[0], states, self._every, training=False)[0], *measured
-
-        return tf.vectorized_map(one, self._stacked(), warn=False)
-
-    def _stacked(self) -> tuple[Any, Any, Any]:
-        numbers = {key: tf.convert_to_tensor(variable) for key, variable in self._numbers.items()}
-        return self._weights.value, [tf.convert_to_tensor(state) for state in self._states], numbers
-
-    def _parts(self, weights: Any) -> tuple[list[Any], list[Any]]:
-        """Return one model's weights as the model has them, and what is trained of learned numbers."""
-        parts = tf.split(weights, [math.prod(shape) for shape in self._shapes])
-        parts = [tf.reshape(part, shape) for part, shape in zip(parts, self._shapes, strict=True)]
-        count = len(parts) - len(self._learned)
-        return parts[:count], parts[count:]
-
-    def _call(
-        self,
-        weights: Any,
-        states: list[Any],
-        numbers: Mapping[str, Any],
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        training: bool,
-    ) -> tuple[Any, ...]:
-        """Call one model; return outputs, loss, penalty, the values of what changes, learning rate, and new states."""
-        parts, trained = self._parts(weights)
-        learned = dict(zip(self._learned, trained, strict=True))
-        step = self._optimizer.iterations
-        created = {key: self._create(key, numbers, learned, step=step) for key in self._specs}
-        self._late.regularizer = created["reg"]
-        y_hat, states, penalties = self._model.stateless_call(
-            parts, states, x, training=training, return_losses=True
-        )
-        found = {f"{key}.{path}": number for key, each in created.items() for path, number in each.numbers.items()}
-        values = [found[path].tensor("float32") for path in self.changing if path != LEARNING_RATE]
-        if self._schedule:
-            schedule = lossreg.schedules.build(self._schedule.with_numbers(_inside(numbers, LEARNING_RATE)))
-            values.append(rate := tf.cast(schedule(step), tf.float32))
-        else:
-            rate = numbers[LEARNING_RATE]
-        loss = created["loss"](y, y_hat, sample_weight)
-        penalty = tf.add_n(penalties) if penalties else tf.zeros(())
-        return y_hat, loss, penalty, tf.stack(values) if values else tf.zeros(0), rate, states
-
-
-def _inside(numbers: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return the numbers of a node, by path, of all by config key."""
-    return {path.removeprefix(f"{key}."): number for path, number in numbers.items() if path.startswith(f"{key}.")}
-
-
-def _starts(spec: lossreg.Spec, initials: np.ndarray | None, size: int) -> np.ndarray:
-    """Return what is trained of a learned number, as it is at the start of each model."""
-    if initials is None:
-        return np.full(size, lossreg.learned.build(spec).start())
-    values, inverse = np.unique(initials, return_inverse=True)
-    built = [lossreg.learned.build(spec.with_numbers({"initial": float(value)})) for value in values]
-    return np.array([number.start() for number in built])[inverse]
