@@ -36,7 +36,8 @@ def mlp(
         hidden_units: the units of each hidden layer. Defaults to one layer of 4.
         activation: of the hidden layers, one of Keras's that work on single units. Defaults to "sigmoid".
         dropout: the share of hidden units that is dropped in training, in [0, 1). Defaults to 0.1; 0 adds no layer.
-        batch_normalization: whether hidden units are normalised before the activation. Defaults to False.
+        batch_normalization: whether hidden units are normalised before the activation, by a layer whose shift is then
+            their bias. Defaults to False.
         penalized: what `regularizer` penalises. Defaults to the kernels of the hidden layers.
         regularizers: other regularizers, by what each penalises: `+reg@model.regularizers.output_kernel=l2`.
 
@@ -53,7 +54,10 @@ def mlp(
     for number, size in enumerate(units):
         end = f"_{number + 1}" if number else ""
         if batch_normalization:
-            x = keras.layers.BatchNormalization(name=f"normalized{end}")(dense(size, "hidden", f"hidden{end}")(x))
+            # A bias that normalisation takes away has rounding errors as its gradient, and Adam makes steps of them.
+            x = dense(size, "hidden", f"hidden{end}", use_bias=False)(x)
+            shift = places.get("hidden_bias")
+            x = keras.layers.BatchNormalization(name=f"normalized{end}", beta_regularizer=shift)(x)
             x = keras.layers.Activation(activation, name=f"activated{end}")(x)
         else:
             x = dense(size, "hidden", f"hidden{end}", activation=activation)(x)
