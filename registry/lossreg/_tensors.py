@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lossreg._errors import BrokenPluginError
+from lossreg._errors import BrokenPluginError, text_of
 
 _READS = {"Placeholder", "ReadVariableOp", "ResourceGather"}
 _HERE, *_MACHINERY = (str(Path(path).parent) for path in (__file__, tf.__file__, keras.__file__))
@@ -110,7 +110,7 @@ def reason(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_HERE)]
     frames = [frame for frame in frames if not frame.filename.startswith(tuple(_MACHINERY))] or frames
     where = f" ({frames[0].filename}:{frames[0].lineno}: {frames[0].line})" if frames else ""
-    message = textwrap.shorten(str(error).strip().partition("\n")[0], 200, placeholder="…")
+    message = textwrap.shorten(text_of(error).strip().partition("\n")[0], 200, placeholder="…")
     return f"{type(error).__name__}: {message}{where}"
 
 
