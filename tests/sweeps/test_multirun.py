@@ -119,3 +119,17 @@ def test_hydra_s_own_ray_launcher(run: Run, tmp_path: Path) -> None:
     result = run("-m", "hydra/launcher=ray", "loss=bce,mse", "epochs=5", "verbose=0")
     assert result.returncode == 0, result.stderr
     assert [row["status"] for row in read(sweep_of(tmp_path))] == ["completed"] * 2
+
+
+def test_printing_costs_no_result(run: Run, tmp_path: Path) -> None:
+    result = run("epochs=2", "hydra.run.dir=one", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "one" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("option", ["chunk_size=-5", "chunk_size=0", "n_jobs=0", "job_directories=maybe"])
+def test_an_option_of_the_launcher_that_cannot_be_is_refused_by_its_key(option: str, run: Run) -> None:
+    result = run("-m", "hydra/launcher=vectorized", f"hydra.launcher.{option}", "seed=1,2")
+    assert result.returncode == 1
+    assert f"hydra.launcher.{option}" in result.stderr
+    assert "Traceback" not in result.stderr

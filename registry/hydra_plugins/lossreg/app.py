@@ -32,7 +32,9 @@ def run(main: Callable[[], Any], *mistakes: type[Exception]) -> None:
     """
     from hydra_plugins.lossreg._search_path import RegistrySearchPath
     from lossreg import RegistryError
+    from lossreg._errors import print_anything
 
+    print_anything()
     Plugins.instance().register(RegistrySearchPath)
     # Hydra copies this store for every group that --help lists, which doubles its time; nothing changes it once filled.
     store: Any = ConfigStore.instance()

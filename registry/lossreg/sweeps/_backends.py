@@ -60,6 +60,8 @@ class Engine:
         self.backend, self._n_jobs, self._address = backend, n_jobs, address
         if backend not in _NEEDS:
             raise HydraException(f"hydra.launcher.backend={backend}: choose one of {', '.join(_NEEDS)}")
+        if n_jobs == 0:
+            raise HydraException("hydra.launcher.n_jobs=0: say how many programs run at once, or -1: one per processor")
         missing = [name for name in _NEEDS[backend] if importlib.util.find_spec(name) is None]
         if missing:
             needs = f"{' and '.join(missing)}: pip install lossreg[{backend}]"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
@@ -59,6 +60,10 @@ class Launch:
         self._config = config
         self._batch: Batch | None = getattr(task_function, "batch", None)
         self._loader: Any = context.config_loader
+        if chunk_size is not None and chunk_size < 1:
+            raise HydraException(f"hydra.launcher.chunk_size={chunk_size}: at least 1 job runs in a program")
+        if job_directories not in (True, False, "auto"):
+            raise HydraException(f"hydra.launcher.job_directories={job_directories}: choose true, false or auto")
         self._chunk_size = chunk_size
         self._engine = Engine(**backend)
         self._directories = job_directories
