@@ -133,3 +133,48 @@ def test_an_option_of_the_launcher_that_cannot_be_is_refused_by_its_key(option: 
     assert result.returncode == 1
     assert f"hydra.launcher.{option}" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+SPITEFUL = {
+    "quits": "import sys\nsys.exit(0)\ndef loss(y_true, y_pred): ...",
+    "breaks": "def loss(y_true, y_pred): raise KeyboardInterrupt('\\x1b[2J [/red]')",
+}
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "vectorized"])
+def test_plugins_that_end_by_what_is_no_error_are_rows_that_name_their_package(
+    launcher: str, run: Run, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    (site / "spite-1.0.dist-info").mkdir(parents=True)
+    (site / "spite-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: spite\nVersion: 1.0\n")
+    points = "".join(f"{name} = {name}_module:loss\n" for name in SPITEFUL)
+    (site / "spite-1.0.dist-info" / "entry_points.txt").write_text(f"[lossreg.losses]\n{points}")
+    for name, code in SPITEFUL.items():
+        (site / f"{name}_module.py").write_text(code)
+    options = [
+        "epochs=2",
+        "verbose=0",
+        "hydra.sweep.dir=sweep",
+        *(["hydra.launcher.n_jobs=2"] * (launcher == "joblib")),
+    ]
+    command = ["-m", f"hydra/launcher={launcher}", "loss=quits,breaks,mse", *options]
+    first = run(*command, path=(site,), PYTHONIOENCODING="ascii")
+    found = {row["override.loss"]: row for row in read(tmp_path / "sweep")}
+    assert {name: row["status"] for name, row in found.items()} == {
+        "quits": "failed",
+        "breaks": "failed",
+        "mse": "completed",
+    }
+    assert (
+        "'quits' of package spite 1.0 cannot be used: importing quits_module:loss raised SystemExit: 0"
+        in (found["quits"]["error"])
+    )
+    assert "'breaks' of package spite 1.0 raised KeyboardInterrupt: \\x1b[2J [/red]" in found["breaks"]["error"]
+    again = run(*command, path=(site,), PYTHONIOENCODING="ascii")
+    for result in (first, again):
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr + result.stdout
+        assert "\x1b[2J" not in result.stderr + result.stdout
+    assert first.stderr.splitlines()[-2:] == again.stderr.splitlines()[-2:]
+    assert "Traceback" in (tmp_path / "sweep" / "0" / "train.log").read_text()

@@ -21,6 +21,7 @@ class VectorizedLauncherConf:
     Arguments:
         job_directories: whether the jobs of a batch have directories with config and metrics; `"auto"`: up to 300 jobs.
         chunk_size: how many jobs run in one program at most; by default as many as fit in memory.
+        fail_fast: whether to stop at the first job that fails; the same command goes on with the rest.
         backend: where the programs run: `serial` (in this process), `loky` (processes here), `ray` or `dask`.
         n_jobs: how many programs run at once, where the backend is not `serial`; -1: one per processor.
         address: of a ray or dask cluster; without it one is started on this machine.
@@ -29,6 +30,7 @@ class VectorizedLauncherConf:
     _target_: str = "hydra_plugins.lossreg.launcher.VectorizedLauncher"
     job_directories: Any = "auto"
     chunk_size: int | None = None
+    fail_fast: bool = False
     backend: str = "serial"
     n_jobs: int = -1
     address: str | None = None
