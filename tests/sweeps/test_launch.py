@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,7 +72,11 @@ def multirun(hydra_restore_singletons: None, tmp_path: Path, monkeypatch: pytest
         launches = hydra.multirun("config", task, [*fixed, *overrides], with_log_configuration=False)
         return [returned for returns in launches for returned in returns]
 
+    before = signal.getsignal(signal.SIGINT)
     yield multirun
+    # A program ends with its sweep; here one that failed would go on listening to Ctrl-C, and end the tests' process.
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, before)
     GlobalHydra.instance().clear()
 
 
