@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lossreg.sweeps._resume import command
 from tests.sweeps.test_launch import Multirun, multirun  # noqa: F401 - a fixture
@@ -269,6 +271,7 @@ def test_a_multirun_that_runs_nothing_is_no_success(multirun: Multirun) -> None:
         (["-m", "x='a b'", "hydra.sweep.dir=b", "-cn", "c=d"], """-m 'x='"'"'a b'"'"'' hydra.sweep.dir=a -cn c=d"""),
         (["-cd", "e=f", "-m"], "-cd e=f -m hydra.sweep.dir=a"),
         (["-m", "~reg", "-cp=g"], "-m '~reg' hydra.sweep.dir=a -cp=g"),
+        (["-m", "+hydra.sweep.dir=b", "++hydra.sweep.dir=c", "x=1"], "-m x=1 hydra.sweep.dir=a"),
     ],
 )
 def test_the_printed_command_is_one_that_runs(
@@ -276,3 +279,22 @@ def test_the_printed_command_is_one_that_runs(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     assert command(Path("a")) == f"python train.py {printed}"
+
+
+@pytest.mark.parametrize(
+    "name", ["ü", "a b", "it's", "a,b=1", "x[1]", "back\\slash", "end\\", "\\'", "(a)", "50%", "日本"]
+)
+def test_the_printed_folder_is_the_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the shell, and then for Hydra's grammar."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "x=1"])
+    (override,) = OverridesParser.create().parse_overrides(shlex.split(command(Path(name)))[-1:])
+    assert str(override.value()) == name
+
+
+@pytest.mark.parametrize(("module", "printed"), [("pkg.app", "pkg.app"), ("pkg.__main__", "pkg")])
+def test_a_program_that_is_a_module_is_printed_as_one(
+    module: str, printed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/pkg/app.py", "-m", "x=1"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", ModuleSpec(module, None, origin=sys.argv[0]))
+    assert command(Path("a")) == f"python -m {printed} -m x=1 hydra.sweep.dir=a"

@@ -22,7 +22,9 @@ FIXED_COLUMNS = ("job", "status", "error")
 
 _ERROR_LENGTH = 500
 _CELLS = re.compile(r'(?:(?:"(?:[^"]|"")*"|[^",]*)(?:,|$))+')
-_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # spreadsheets run the wide ones too
+_COMMAS = re.compile(r"[-+]?[\d.]*\d(,\d+)+(\.\d+)?([eE][-+]?\d+)?")  # a number as some spreadsheets write it
+_FORMULA = re.compile(rf"'*(\s*[=+\-@＝＋－＠]|[\t\r]|{_COMMAS.pattern}$)")  # spreadsheets run the wide ones too
+_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class ResultsTable:
             if wrong := _wrong(_split(line), header if number > 1 else None):
                 raise self._refusal(number, wrong)
         fixed, cells = ",".join(FIXED_COLUMNS), _split(last)
-        begun = len(cells or ()) <= len(header) if lines else fixed.startswith(last) or last.startswith(fixed)
+        begun = len(cells or ()) < len(header) if lines else fixed.startswith(last) or last.startswith(fixed)
         if lines and last and not _wrong(cells, header):
             lines.append(last)
         elif not begun:
@@ -195,16 +197,13 @@ def _wrong(cells: list[str] | None, header: list[str] | None) -> str:
         return f"{len(cells)} cells for {len(header)} columns"
     if any(cells) and not (cells[header.index("job")].isdecimal() and cells[header.index("status")]):
         return "a row needs a job's number and a status"
-    return ""
+    commas = next(filter(_COMMAS.fullmatch, cells), "")
+    return f"{commas} has a comma where a number has a point, or none" if commas else ""
 
 
 def _safe(cell: str) -> str:
     """A cell that no spreadsheet runs: one that is no number and begins like a formula has a quote before it."""
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}" if _FORMULA.match(cell) else cell
-    return cell
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 def _plain(cell: str) -> str:

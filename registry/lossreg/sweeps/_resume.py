@@ -168,12 +168,20 @@ def command(folder: Path) -> str:
     >>> sys.argv = argv
     """
     program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) and not sys.argv[0].endswith(".py") else None
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("hydra.sweep.dir=")]
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec and spec.origin == sys.argv[0]:
+        program = ["python", "-m", spec.name.removesuffix(".__main__")]
+    arguments = [argument for argument in sys.argv[1:] if not argument.lstrip("+").startswith("hydra.sweep.dir=")]
     # All overrides have to stand together, whatever options come before or after them.
     pairs = enumerate(zip(["", *arguments], arguments, strict=False), start=1)
     overrides = [end for end, (before, own) in pairs if re.match(r"[^-].*=|~", own) and not _TAKES_VALUE.match(before)]
     end = overrides[-1] if overrides else len(arguments)
-    # What Hydra's grammar gives a meaning is quoted for Hydra, and the whole for the shell.
-    place = str(folder) if re.fullmatch(r"[\w./-]+", str(folder)) else "'" + str(folder).replace("'", r"\'") + "'"
-    arguments.insert(end, f"hydra.sweep.dir={place}")
+    arguments.insert(end, f"hydra.sweep.dir={quoted(str(folder))}")
     return shlex.join([*(program or ["python", sys.argv[0]]), *arguments])
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra's grammar has it: in quotes, if it is not plain."""
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        return text
+    return "'" + re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), text) + "'"
