@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lossreg._errors import printable
 from lossreg.sweeps._batch import Outcome, finished
+from lossreg.sweeps._directory import check_places, take
 from lossreg.sweeps._ending import Ending
 from lossreg.sweeps._results import ResultsTable, Row
 from lossreg.sweeps._resume import Done, begin, command, describe_sweep
@@ -31,7 +32,8 @@ class SweepResults(Callback):
     """Appends one row per job of a multirun to `results.csv` in the sweep directory, as the jobs end.
 
     Works under every launcher, also where jobs end in other processes. A multirun into the directory of an earlier one
-    goes on with it: jobs that have a row are not run again, and another config is refused. A single run is left alone.
+    goes on with it: jobs that have a row are not run again, and another config is refused. A directory that is named by
+    the time is no other's, that of a single run too, and one in which another process runs is refused.
 
     Arguments:
         columns: the metric columns, keys of the file of metrics.
@@ -75,17 +77,31 @@ class SweepResults(Callback):
         self._table: ResultsTable | None = None
         self._lock: Any = None
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Take the directory of a single run; end the program if another process runs in it."""
+        with contextlib.suppress(Exception):  # where it cannot be made, Hydra says why
+            self._lock = take(config, "run")
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Leave the directory to others."""
+        if self._lock:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release(force=True)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin a sweep, or go on with the one that is in the directory; end the program if that is another one."""
         try:
+            sweep = describe_sweep(config)
+            check_places(config)
+            self._lock = take(config, "sweep")
             table = self._table_of(config)
-            self._take(table.path.parent)
-            if begin(table.path.parent, describe_sweep(config), table):
+            if begin(table.path.parent, sweep, table):
                 self.done = Done(table, self.objective)
                 log.info("Going on with the sweep in %s: %d jobs are done", table.path.parent, len(self.done))
         except Exception as error:  # which Hydra would turn into a warning
             log.debug("the sweep cannot begin", exc_info=error)
-            where = "" if isinstance(error, OSError) else f"{config.hydra.sweep.dir}: {type(error).__name__}: "
+            folder = OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"]  # type: ignore[index, call-overload]
+            where = "" if isinstance(error, OSError) else f"{folder}: {type(error).__name__}: "
             sys.exit(f"This sweep cannot begin: {where}{printable(' '.join(str(error).split()))}")
         self._ending = Ending(lambda interrupted: self._close(table, interrupted))
 
@@ -95,17 +111,6 @@ class SweepResults(Callback):
             self._ending.close()
         if self._table and not self._table.path.exists() and not sys.exc_info()[0]:  # which Hydra 1.4 goes on to raise
             sys.exit(f"No job of this sweep has a row in {self._table.path}: none has run, or none could be written.")
-
-    def _take(self, folder: Path) -> None:
-        """Keep other processes from running a sweep in this folder until this one ends."""
-        from filelock import FileLock, Timeout
-
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / ".sweep.lock", timeout=0, thread_local=False, is_singleton=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            sys.exit(f"{folder} holds a sweep that another process is running now. Choose another hydra.sweep.dir.")
 
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Spare a job that has its row, if the task function is decorated with `batched`."""
