@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 
 @dataclass
@@ -56,4 +57,33 @@ class VectorizedLauncher(Launcher):
         self._launch = Launch(hydra_context, task_function, config, **self.options)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        return self._launch(job_overrides, initial_job_idx)
+        return self.launch_numbered(job_overrides, range(initial_job_idx, initial_job_idx + len(job_overrides)))
+
+    def launch_numbered(self, job_overrides: Sequence[Sequence[str]], numbers: Sequence[int]) -> Sequence[JobReturn]:
+        """Launch jobs that have any numbers, in ascending order."""
+        return self._launch(job_overrides, numbers)
+
+
+class ResumedLauncher(Launcher):
+    """Hands the jobs that have no row to the launcher in whose place the callback `SweepResults` puts it."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from lossreg.sweeps import SweepResults
+        from lossreg.sweeps._resume import SparingLoader
+
+        callbacks = hydra_context.callbacks.callbacks
+        (results,) = (callback for callback in callbacks if isinstance(callback, SweepResults) and callback.launcher)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.launcher = results.launcher
+        self._launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+        self._context: Any = hydra_context  # its loader is one that the sweeper composes each job with, to try it
+        self._done, self._loader = results.done, hydra_context.config_loader
+        self._sparing: Any = SparingLoader(self._loader, self._done)
+        self._context.config_loader = self._sparing  # type: ignore[assignment]
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        self._context.config_loader = self._loader
+        try:
+            return self._done.launch(self._launcher, job_overrides, initial_job_idx)
+        finally:
+            self._context.config_loader = self._sparing

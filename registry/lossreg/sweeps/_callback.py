@@ -14,17 +14,19 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from hydra.types import TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lossreg._errors import printable
-from lossreg.sweeps._batch import Outcome, finished
+from lossreg.sweeps._batch import Outcome
 from lossreg.sweeps._directory import check_places, take
 from lossreg.sweeps._ending import Ending
 from lossreg.sweeps._results import ResultsTable, Row
 from lossreg.sweeps._resume import Done, begin, command, describe_sweep
+from lossreg.sweeps._study import keep_study
 
 log = logging.getLogger(__name__)
+
+_RESUMED = {"_target_": "hydra_plugins.lossreg.launcher.ResumedLauncher"}
 
 
 @dataclass(eq=False)
@@ -37,14 +39,15 @@ class SweepResults(Callback):
 
     Arguments:
         columns: the metric columns, keys of the file of metrics.
-        objective: the column with what the task function returns; added to `columns` if it is not among them. Without
-            it a sweeper that learns from its jobs cannot be resumed.
+        objective: the column with what the task function returns, or the columns, if it returns several numbers; added
+            to `columns` if not among them. A sweeper that learns from its jobs is told it when it is resumed.
         success: the true-or-false column whose rate the closing table gives.
         mean: the column whose mean the closing table gives, and whose lowest value makes the best row.
         replicate: the override over which rate and mean are taken, as a rule the seed.
         metrics: the JSON file in a job's directory that holds its metrics.
         file: the table's name.
         show: whether to print a table and draw `sweep.png` when the sweep ends.
+        retry_failed: whether a resumed sweep runs the jobs again that have failed; their rows are then removed.
 
     Example, in an app's config:
 
@@ -62,17 +65,20 @@ class SweepResults(Callback):
     """
 
     columns: Sequence[str] = ()
-    objective: str | None = None
+    objective: str | Sequence[str] | None = None
     success: str | None = None
     mean: str | None = None
     replicate: str | None = None
     metrics: str = "metrics.json"
     file: str = "results.csv"
     show: bool = True
+    retry_failed: bool = False
 
     def __post_init__(self) -> None:
-        self.columns = tuple(dict.fromkeys([*self.columns, *([self.objective] if self.objective else [])]))
-        self.done: Done | None = None
+        self._objectives = (self.objective,) if isinstance(self.objective, str) else tuple(self.objective or ())
+        self.columns = tuple(dict.fromkeys([*self.columns, *self._objectives]))
+        self.done: Any = None
+        self.launcher: Any = None  # before which one stands that hands it what is not done
         self._ending: Ending | None = None
         self._table: ResultsTable | None = None
         self._lock: Any = None
@@ -95,9 +101,17 @@ class SweepResults(Callback):
             check_places(config)
             self._lock = take(config, "sweep")
             table = self._table_of(config)
+            learns = "study_name" in config.hydra.sweeper
             if begin(table.path.parent, sweep, table):
-                self.done = Done(table, self.objective)
-                log.info("Going on with the sweep in %s: %d jobs are done", table.path.parent, len(self.done))
+                failed = table.remove("failed") if self.retry_failed else 0
+                self.done = Done(table, self._objectives, learns)
+                again = f", {failed} that have failed are run again" if failed else ""
+                log.info("Going on with the sweep in %s: %d jobs are done%s", table.path.parent, len(self.done), again)
+            with read_write(config.hydra), open_dict(config.hydra):
+                if learns:
+                    keep_study(config.hydra.sweeper, table.path.parent, self.done)
+                if self.done:
+                    self.launcher, config.hydra.launcher = config.hydra.launcher, _RESUMED
         except Exception as error:  # which Hydra would turn into a warning
             log.debug("the sweep cannot begin", exc_info=error)
             folder = OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"]  # type: ignore[index, call-overload]
@@ -112,14 +126,9 @@ class SweepResults(Callback):
         if self._table and not self._table.path.exists() and not sys.exc_info()[0]:  # which Hydra 1.4 goes on to raise
             sys.exit(f"No job of this sweep has a row in {self._table.path}: none has run, or none could be written.")
 
-    def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
-        """Spare a job that has its row, if the task function is decorated with `batched`."""
-        finished.set(self._finished(config) if hasattr(task_function, "batch") else None)
-
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Append the job's row."""
-        finished.set(None)
-        if OmegaConf.is_missing(config.hydra.job, "num") or self._finished(config):  # a single run, or done before
+        if OmegaConf.is_missing(config.hydra.job, "num"):  # a single run
             return
         outcome = _outcome_of(job_return)
         if outcome.error is None and self.columns:
@@ -131,8 +140,10 @@ class SweepResults(Callback):
         rows = []
         for job, (overrides, outcome) in jobs.items():
             metrics = outcome.metrics
-            if self.objective and outcome.error is None and metrics.get(self.objective) is None:
-                metrics = {**metrics, self.objective: outcome.value}
+            if outcome.error is None:
+                values = outcome.value if len(self._objectives) > 1 else [outcome.value]
+                returned = zip(self._objectives, values if isinstance(values, (list, tuple)) else (), strict=False)
+                metrics = {**metrics, **{name: value for name, value in returned if metrics.get(name) is None}}
             rows.append(Row(job, overrides, outcome.status, outcome.message, metrics))
         try:
             self._table_of(config).append(rows)
@@ -146,12 +157,6 @@ class SweepResults(Callback):
         if self._table is None or self._table.path != path:
             self._table = ResultsTable(path, self.columns)
         return self._table
-
-    def _finished(self, config: DictConfig) -> Outcome | None:
-        if self.done is None:
-            return None
-        overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-        return self.done.find(config.hydra.job.num, overrides)
 
     def _close(self, table: ResultsTable, interrupted: bool) -> None:
         try:
@@ -169,7 +174,7 @@ class SweepResults(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process, where a job ends, does not end the sweep."""
-        return {**self.__dict__, "_ending": None, "_lock": None}
+        return {**self.__dict__, "_ending": None, "_lock": None, "_table": None, "done": None, "launcher": None}
 
 
 def _outcome_of(job_return: JobReturn) -> Outcome:

@@ -76,19 +76,19 @@ class Launch:
         self._others = copy.copy(context.callbacks)
         self._others.callbacks = [callback for callback in callbacks if _listens_to_jobs(callback)]
 
-    def __call__(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        """Run jobs; the first has the number `first`."""
+    def __call__(self, job_overrides: Sequence[Sequence[str]], numbers: Sequence[int]) -> list[JobReturn]:
+        """Run jobs of these numbers, in ascending order."""
         setup_globals()
         self._configure_log()
         self._sweep_dir = str(self._config.hydra.sweep.dir)
         Path(self._sweep_dir).mkdir(parents=True, exist_ok=True)
         total = len(job_overrides)
-        few = first + total <= AUTO_DIRECTORIES
+        few = total == 0 or numbers[-1] < AUTO_DIRECTORIES
         self._with_directories = self._directories is True or (self._directories == "auto" and few)
         self._returns: list[Any] = [None] * total
-        jobs = [job for place, overrides in enumerate(job_overrides) if (job := self._job(place, first, overrides))]
-        log.info("Launching %d jobs%s", len(jobs), f", {total - len(jobs)} are done" if len(jobs) < total else "")
-        self._progress = _Progress(total, total - len(jobs))
+        jobs = [self._job(place, *job) for place, job in enumerate(zip(numbers, job_overrides, strict=True))]
+        log.info("Launching %d jobs", total)
+        self._progress = _Progress(total)
         try:
             if self._batch is None:
                 self._run_alone(jobs)
@@ -98,24 +98,14 @@ class Launch:
             self._progress.pause()
         return self._returns
 
-    def _job(self, place: int, first: int, overrides: Sequence[str]) -> Job | None:
-        """The job of a place; `None` if it was done before."""
+    def _job(self, place: int, number: int, overrides: Sequence[str]) -> Job:
         own = list(overrides)
         keys = {override.partition("=")[0].lstrip("+") for override in own}
         fixed = self._batch.overrides if self._batch else ()
         own += [line for line in fixed if line.partition("=")[0].lstrip("+") not in keys]
         composed = self._loader.load_sweep_config(self._config, own)
-        number = first + place
-        done = self._results.done if self._results else None
-        before = done.find(number, overrides) if done else None
-        if done and not before:
-            number = done.take(number)
         folder = os.path.join(self._sweep_dir, composed.subdir(number))  # noqa: PTH118 - as Hydra joins it
-        job = Job(place, number, composed, Path(os.path.abspath(folder)))  # noqa: PTH100 - `..` is resolved
-        if before is None:
-            return job
-        self._return(job, before)
-        return None
+        return Job(place, number, composed, Path(os.path.abspath(folder)))  # noqa: PTH100 - `..` is resolved
 
     def _run(self, batch: Batch, jobs: Sequence[Job]) -> None:
         """Run jobs in chunks; then those that cannot be run so, in the order of their first, for the reasons given."""
@@ -259,9 +249,9 @@ def _listens_to_jobs(callback: Any) -> bool:
 class _Progress:
     """How many of a sweep's jobs have ended: a bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, total: int, done: int = 0) -> None:
+    def __init__(self, total: int) -> None:
         self.total = total
-        self._before = self._ended = done
+        self._ended = 0
         self._started = self._said = time.monotonic()
         self._bar: Any = None
 
@@ -293,5 +283,5 @@ class _Progress:
             self._bar.advance(self._bar.task_ids[0], jobs)
         elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
-            seconds = (self._said - self._started) / (self._ended - self._before) * (self.total - self._ended)
+            seconds = (self._said - self._started) / self._ended * (self.total - self._ended)
             log.info("%s jobs have ended%s", self.place, f", about {seconds:.0f} s to go" if seconds else "")

@@ -117,6 +117,19 @@ class ResultsTable:
             self._known.update(map(self._identity, lines))
             self._text, self._stamp = text, self._stamp_now()
 
+    def remove(self, status: str) -> int:
+        """Remove the rows of a status; returns how many there were.
+
+        Raises:
+            OSError: if the file cannot be read whole, or not be written; the table is then as it was before.
+        """
+        rows = self.read()
+        kept = [row for row in rows if row["status"] != status]
+        if len(kept) < len(rows):
+            header = list(rows[0])
+            write_whole(self.path, _to_csv(header, [dict(zip(header, header, strict=True)), *kept]))
+        return len(rows) - len(kept)
+
     def read(self) -> list[dict[str, str]]:
         """The rows, each as text by column; empty if there is no table yet. A half-written last line is left out.
 
