@@ -72,7 +72,7 @@ class ResultsTable:
         self.metrics = tuple(metrics)
         self._text = ""
         self._stamp: tuple[int, ...] = ()  # of the file that holds this text
-        self._known: set[frozenset[tuple[str, str]]] = set()
+        self._known: set[int] | None = None
 
     def cells(self, overrides: Sequence[str]) -> dict[str, str]:
         r"""The override columns of a job, in its order, and what stands in them.
@@ -106,16 +106,17 @@ class ResultsTable:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             text = self._load()
-            header = list(map(_plain, _split(text.partition("\n")[0]) or []))
-            lines = [line for line in lines if self._identity(line) not in self._known]
+            header = self.header()
+            known = self._known or set(map(self._identity, _parse(text)))
+            lines = [line for line in lines if self._identity(line) not in known]
             if any(column not in header for line in lines for column in line):
                 columns = dict.fromkeys([*FIXED_COLUMNS, *header, *(column for line in lines for column in line)])
                 header = [*(column for column in columns if column not in self.metrics), *self.metrics]
                 text = _to_csv(header, [dict(zip(header, header, strict=True)), *_parse(text)])
             text += _to_csv(header, lines)
             write_whole(self.path, text)
-            self._known.update(map(self._identity, lines))
-            self._text, self._stamp = text, self._stamp_now()
+            known.update(map(self._identity, lines))
+            self._text, self._stamp, self._known = text, self._stamp_now(), known
 
     def remove(self, status: str) -> int:
         """Remove the rows of a status; returns how many there were.
@@ -130,6 +131,10 @@ class ResultsTable:
             write_whole(self.path, _to_csv(header, [dict(zip(header, header, strict=True)), *kept]))
         return len(rows) - len(kept)
 
+    def header(self) -> list[str]:
+        """The columns; none if there is no table yet."""
+        return [_plain(cell) for cell in _split(self._load().partition("\n")[0]) or []]
+
     def read(self) -> list[dict[str, str]]:
         """The rows, each as text by column; empty if there is no table yet. A half-written last line is left out.
 
@@ -141,8 +146,7 @@ class ResultsTable:
     def _load(self) -> str:
         stamp = self._stamp_now()
         if stamp != self._stamp or not stamp:
-            self._text, self._stamp = self._checked() if stamp else "", stamp
-            self._known = set(map(self._identity, _parse(self._text)))
+            self._text, self._stamp, self._known = self._checked() if stamp else "", stamp, None
         return self._text
 
     def _checked(self) -> str:
@@ -174,9 +178,9 @@ class ResultsTable:
         found = self.path.stat() if self.path.exists() else None
         return (found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
 
-    def _identity(self, line: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    def _identity(self, line: Mapping[str, str]) -> int:
         results = {"status", "error", *self.metrics}
-        return frozenset((key, cell) for key, cell in line.items() if cell and key not in results)
+        return hash(frozenset((key, cell) for key, cell in line.items() if cell and key not in results))
 
     def _line(self, row: Row) -> dict[str, str]:
         line = {"job": str(row.job), "status": row.status, "error": " ".join(row.error.split())[:_ERROR_LENGTH]}
@@ -185,7 +189,8 @@ class ResultsTable:
 
 
 def _parse(text: str) -> list[dict[str, str]]:
-    header, *lines = [list(map(_plain, cells)) for cells in csv.reader(io.StringIO(text))] or [[]]
+    plain = "'" not in text
+    header, *lines = [cells if plain else list(map(_plain, cells)) for cells in csv.reader(io.StringIO(text))] or [[]]
     return [dict(zip(header, cells, strict=True)) for cells in lines if any(cells)]
 
 

@@ -104,12 +104,12 @@ class SparingLoader:
     """A config loader for a sweeper that composes each job to see whether it can be: those with a row are spared."""
 
     def __init__(self, loader: Any, done: Done) -> None:
-        self._loader, self._done = loader, done
+        self._loader, self._done, self._spared = loader, done, OmegaConf.create()
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> Any:
         """Compose a job."""
         done = self._done.has(sweep_overrides)
-        return OmegaConf.create() if done else self._loader.load_sweep_config(master_config, sweep_overrides)
+        return self._spared if done else self._loader.load_sweep_config(master_config, sweep_overrides)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -161,9 +161,9 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
     """
     path = folder / MANIFEST
     text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
-    rows = table.read()
+    header = table.header()
     if not path.exists():
-        if rows:
+        if header:
             sys.exit(
                 f"{folder} holds {table.path.name}, but no {MANIFEST} that says of which sweep. "
                 "Choose another hydra.sweep.dir."
@@ -180,10 +180,8 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
             + "\n".join(f"  {line}" for line in lines)
             + "\nRun it as it was, or choose another hydra.sweep.dir."
         )
-    missing = [
-        column for column in (*table.cells(sweep["overrides"]), *table.metrics) if rows and column not in rows[0]
-    ]
-    if missing:
+    missing = [column for column in (*table.cells(sweep["overrides"]), *table.metrics) if column not in header]
+    if header and missing:
         sys.exit(f"{table.path}, line 1: the column {missing[0]} is missing. The file is left as it is.")
     write_whole(path, _HEADER + text)
     return True
