@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
@@ -42,10 +43,13 @@ def keep_study(sweeper: DictConfig, folder: Path, done: Done | None) -> None:
     for trial in trials:
         outcome = done.take([f"{key}={value}" for key, value in {**trial.params, **trial.user_attrs}.items()])
         if outcome is not None and not trial.state.is_finished():
-            failed = optuna.trial.TrialState.FAIL
-            study.tell(trial.number, outcome.value) if outcome.error is None else study.tell(trial.number, state=failed)
+            state = optuna.trial.TrialState.COMPLETE if outcome.error is None else optuna.trial.TrialState.FAIL
+            with contextlib.suppress(ValueError):  # the table does not have its value
+                study.tell(trial.number, outcome.value, state)
     grid = next((trial.system_attrs["search_space"] for trial in trials if "search_space" in trial.system_attrs), None)
     total = min(sweeper.n_trials, math.prod(map(len, grid.values()))) if grid else sweeper.n_trials
     sweeper.n_trials = max(0, total - len(done))
+    if sweeper.n_trials == 0 and not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)):
+        sys.exit(f"All {len(done)} trials of {folder} have failed: run more by hydra.sweeper.n_trials.")
     if sweeper.sampler.get("seed") is not None:
         sweeper.sampler.seed += len(done)
