@@ -85,6 +85,7 @@ def test_several_tables_or_one_directory_for_several_jobs_are_refused(
         ["hydra.sweep.subdir=${hydra.job.override_dirname}", "seed=0,1"],
         ["hydra.sweep.subdir='${oc.select:loss.name}-${hydra:job.id}'", "seed=0,1"],
         ["hydra.sweep.subdir=same", "seed=1"],
+        ["hydra.sweep.subdir=${opt.name}", "+loss@opt=bce,mix"],
         ["hydra.sweep.dir=out/${reg.name}/${now:%Y-%m-%d}", "loss=bce,mix"],
     ],
 )

@@ -184,7 +184,7 @@ def test_a_disk_that_refuses_the_table_stops_no_job(sweep: Sweep, tmp_path: Path
     (tmp_path / "sweep" / ".results.csv.lock").mkdir(parents=True)  # no file can be opened there, whoever runs this
     done = sweep("seed=0,1")
     assert done.returncode == 1
-    assert "No job of this sweep has a row in " in done.stderr
+    assert "2 of 2 jobs have no row in " in done.stderr
     assert (tmp_path / "sweep" / "1" / "metrics.json").exists()
     assert done.stdout.count(": no row in results.csv: ") == 2
     assert "Traceback" not in done.stdout + done.stderr

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from lossreg.sweeps._resume import command
 from tests.sweeps.test_launch import Multirun, multirun  # noqa: F401 - a fixture
@@ -265,10 +266,28 @@ def test_a_sweep_that_another_process_runs_is_refused(start: Start, sweep: Sweep
     assert "holds a sweep that another process is running now" in refused.stdout.splitlines()[-1]
 
 
-def test_a_multirun_that_runs_nothing_is_no_success(multirun: Multirun) -> None:  # noqa: F811
-    for _ in range(2):  # resumed too
+@pytest.mark.parametrize("launcher", ["basic", "vectorized"])
+def test_how_many_rows_are_lost_is_said(multirun: Multirun, tmp_path: Path, launcher: str) -> None:  # noqa: F811
+    lock = tmp_path / "sweep" / ".results.csv.lock"
+
+    def fills_the_disk(cfg: DictConfig) -> None:
+        if cfg.seed == 2:
+            lock.unlink()
+            lock.mkdir()  # no file can be opened there, whoever runs this
+
+    with pytest.raises(SystemExit, match=r"^3 of 5 jobs have no row in .*results\.csv: they could not be written\.$"):
+        multirun("seed=range(0,5)", f"hydra/launcher={launcher}", task=fills_the_disk)
+    assert [row["seed"] for row in rows(tmp_path / "sweep" / "results.csv")] == ["0", "1"]
+    lock.rmdir()
+    multirun("seed=range(0,5)", f"hydra/launcher={launcher}", task=lambda cfg: None)
+    assert [row["seed"] for row in rows(tmp_path / "sweep" / "results.csv")] == list("01234")
+
+
+@pytest.mark.parametrize("nothing", ["seed=range(5,1)", "loss=glob(zz*)"])
+def test_a_multirun_that_runs_nothing_is_no_success(multirun: Multirun, nothing: str) -> None:  # noqa: F811
+    for launcher in ("basic", "vectorized"):  # the second is resumed
         with pytest.raises(SystemExit, match="No job of this sweep"):
-            multirun("seed=range(5,1)")
+            multirun(nothing, f"hydra/launcher={launcher}")
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class VectorizedLauncher(Launcher):
         return self._launch(job_overrides, numbers)
 
 
-class ResumedLauncher(Launcher):
+class SparingLauncher(Launcher):
     """Hands the jobs that have no row to the launcher in whose place the callback `SweepResults` puts it."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

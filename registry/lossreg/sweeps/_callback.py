@@ -26,7 +26,7 @@ from lossreg.sweeps._study import keep_study
 
 log = logging.getLogger(__name__)
 
-_RESUMED = {"_target_": "hydra_plugins.lossreg.launcher.ResumedLauncher"}
+_SPARING = {"_target_": "hydra_plugins.lossreg.launcher.SparingLauncher"}
 
 
 @dataclass(eq=False)
@@ -102,16 +102,16 @@ class SweepResults(Callback):
             self._lock = take(config, "sweep")
             table = self._table_of(config)
             learns = "study_name" in config.hydra.sweeper
-            if begin(table.path.parent, sweep, table):
-                failed = table.remove("failed") if self.retry_failed else 0
-                self.done = Done(table, self._objectives, learns)
+            goes_on = begin(table.path.parent, sweep, table)
+            failed = table.remove("failed") if self.retry_failed else 0
+            self.done = Done(table, self._objectives, learns)
+            if goes_on:
                 again = f", {failed} that have failed are run again" if failed else ""
                 log.info("Going on with the sweep in %s: %d jobs are done%s", table.path.parent, len(self.done), again)
             with read_write(config.hydra), open_dict(config.hydra):
                 if learns:
                     keep_study(config.hydra.sweeper, table.path.parent, self.done)
-                if self.done:
-                    self.launcher, config.hydra.launcher = config.hydra.launcher, _RESUMED
+                self.launcher, config.hydra.launcher = config.hydra.launcher, _SPARING
         except Exception as error:  # which Hydra would turn into a warning
             log.debug("the sweep cannot begin", exc_info=error)
             folder = OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"]  # type: ignore[index, call-overload]
@@ -120,11 +120,16 @@ class SweepResults(Callback):
         self._ending = Ending(lambda interrupted: self._close(table, interrupted))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the closing table."""
+        """Print the closing table; end the program with an error if jobs have no row."""
         if self._ending:
             self._ending.close()
-        if self._table and not self._table.path.exists() and not sys.exc_info()[0]:  # which Hydra 1.4 goes on to raise
-            sys.exit(f"No job of this sweep has a row in {self._table.path}: none has run, or none could be written.")
+        if self._table and not sys.exc_info()[0]:  # which Hydra 1.4 goes on to raise
+            with contextlib.suppress(OSError):
+                lost, jobs = self.done.without_row(), self.done.jobs
+                if lost or not jobs:
+                    what = f"{lost} of {jobs} jobs have no row" if jobs else "No job of this sweep has a row"
+                    why = "they could not be written" if jobs else "none has run"
+                    sys.exit(f"{what} in {self._table.path}: {why}.")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Append the job's row."""

@@ -62,7 +62,8 @@ def check_places(config: DictConfig) -> None:
     raw = _raw(config)
     params = raw["hydra"]["sweeper"].get("params") or {}
     lines = [*raw["hydra"]["overrides"]["task"], *(f"{key}={value}" for key, value in params.items())]
-    swept = [line.key_or_group for line in OverridesParser.create().parse_overrides(lines) if line.is_sweep_override()]
+    parsed = OverridesParser.create().parse_overrides(lines)
+    swept = [line.package or line.key_or_group for line in parsed if line.is_sweep_override()]
     for key in (*swept, *_NUMBERS):
         if _depends(raw, "hydra.sweep.dir", key):
             sys.exit(

@@ -15,7 +15,7 @@ from lossreg.sweeps._resume import Done
 log = logging.getLogger(__name__)
 
 
-def keep_study(sweeper: DictConfig, folder: Path, done: Done | None) -> None:
+def keep_study(sweeper: DictConfig, folder: Path, done: Done) -> None:
     """Have Optuna's sweeper keep its study, in the folder if it has no other storage, and go on with the one it kept.
 
     A trial that has its row, but whose end the study was not told, is told now; the trials to go are `n_trials` without
