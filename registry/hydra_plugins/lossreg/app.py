@@ -52,10 +52,11 @@ def run(main: Callable[[], Any], *mistakes: type[Exception]) -> None:
         sys.exit(130)
     except Exception as error:
         ours = HydraException, RegistryError, JobFailed, BrokenExecutor, *mistakes, OSError
-        of_a_job = _ended_a_job_of_a_sweep(error)  # whose traceback is in the job's log
+        of_a_job = isinstance(error, JobFailed) or _ended_a_job_of_a_sweep(error)  # its traceback is in the job's log
         if not isinstance(error, ours) and not of_a_job and not _raised_by_hydra(error):
             raise
         message = str(error) if isinstance(error, JobFailed) else said(error) if of_a_job else explain(error)
+        message = " ".join(message.split()) if of_a_job else message  # as it is in the row, and when it is resumed
         sys.exit(f"{printable(message)}\n({FULL_ERROR}=1 shows the traceback.)")
     finally:
         del os.environ[FULL_ERROR]

@@ -7,7 +7,6 @@ import logging
 import pickle
 import traceback
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,15 +93,11 @@ class Batch:
     limit: Callable[[Sequence[PlainConfig]], int] | None = None
 
 
-finished: ContextVar[Outcome | None] = ContextVar("finished", default=None)
-"""What the job that is about to run in this process came to before, if it has its row."""
-
-
 def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction]:
-    """Decorate a task function, below `@hydra.main`, so that its sweeps can be resumed and run in batches.
+    """Decorate a task function, below `@hydra.main`, so that its jobs can run in batches and say how they fail.
 
     Arguments:
-        batch: how to run many jobs at once, for `hydra/launcher=vectorized`; without it only resuming is added.
+        batch: how to run many jobs at once, for `hydra/launcher=vectorized`.
 
     Example:
 
@@ -116,7 +111,7 @@ def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction
     def decorate(task_function: TaskFunction) -> TaskFunction:
         @functools.wraps(task_function)
         def task(config: DictConfig) -> Any:
-            return _call(task_function, config)  # by name: in another process it has a `finished` of its own
+            return _call(task_function, config)
 
         task.batch = batch  # type: ignore[attr-defined]
         return task
@@ -125,11 +120,6 @@ def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction
 
 
 def _call(task_function: TaskFunction, config: DictConfig) -> Any:
-    before = finished.get()
-    if before is not None:
-        if before.error is not None:
-            raise before.error
-        return before.value
     try:
         return task_function(config)
     except BaseException as error:

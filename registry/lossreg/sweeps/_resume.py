@@ -101,7 +101,9 @@ class Done:
         numbers = sorted(places)
         any_numbers = getattr(launcher, "launch_numbered", None)
         consecutive = itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
-        for stretch in [numbers] if any_numbers else [[number for _, number in group] for _, group in consecutive]:
+        for stretch in (
+            [numbers] * bool(numbers) if any_numbers else [[number for _, number in group] for _, group in consecutive]
+        ):
             jobs = [job_overrides[places[number]] for number in stretch]
             ended = any_numbers(jobs, stretch) if any_numbers else launcher.launch(jobs, stretch[0])
             for number, returned in zip(stretch, ended, strict=True):
