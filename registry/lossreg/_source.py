@@ -293,11 +293,12 @@ def _is_factory(definition: _Function | ast.Lambda) -> bool:
 def _makes_function(value: ast.expr, inner: set[str]) -> bool:
     if isinstance(value, ast.Lambda) or (isinstance(value, ast.Name) and value.id in inner):
         return True
-    if not isinstance(value, ast.Call) or isinstance(value.func, ast.Call):
+    if not isinstance(value, ast.Call):
         return False
-    called = _dotted(value.func)
-    wraps = any(_makes_function(argument, inner) for argument in value.args)  # `return tf.function(loss)`
-    return wraps or called[-1] in ("partial", "get") or called[-1][:1].isupper() or "regularizers" in called[:-1]
+    if len(value.args) == 1 and _makes_function(value.args[0], inner):
+        return True  # `return tf.function(loss)`; `tf.map_fn(lambda …, y_pred)` computes something of it
+    called = [""] if isinstance(value.func, ast.Call) else _dotted(value.func)
+    return called[-1] in ("partial", "get") or called[-1][:1].isupper() or "regularizers" in called[:-1]
 
 
 def _dotted(expression: ast.expr) -> list[str]:

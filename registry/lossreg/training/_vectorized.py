@@ -136,7 +136,8 @@ class _Program:
         self._late = _Late()
         self._specs = {key: specs[key] for key in ("loss", "reg")}
         self._schedule = specs.get(LEARNING_RATE)
-        self._model = build_model(config, lossreg.losses.build(specs["loss"], key="loss"), self._late)
+        loss = lossreg.losses.build(specs["loss"], key="loss")
+        self._model = build_model(config, loss, self._late)
         self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
         self.x, self.y = arrays(config)
         self._batch_size = min(config.batch_size, len(self.x))
@@ -147,7 +148,10 @@ class _Program:
         starts = {SEED, *(f"{path}.initial" for path in self._learned)}
         numbers = {key: number for key, number in split(example)[1].items() if key not in starts}
         self._numbers = {key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in numbers}
-        self._probe("loss", numbers, self.y, np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape))
+        predictions = np.linspace(0.1, 0.9, self.y.size).reshape(self.y.shape)
+        self._probe("loss", numbers, self.y, predictions)
+        loss.follow(0, static=True)
+        loss(self.y, predictions)  # what is created in compiled code cannot be tried for a broadcasting bug
         self._probe("reg", numbers, np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0]))
 
         self._initial = InitialState(self._model)
