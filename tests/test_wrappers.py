@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,16 @@ from lossreg import BrokenPluginError, ParameterError, Registry, ShapeError
 Y = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
 P = np.array([[0.1], [0.7], [0.4], [0.5]], np.float32)
 WEIGHTS = np.array([[1.0, -2.0], [0.5, 0.0]], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    before = set(lossreg.losses.names())
+    yield
+    for name in {*lossreg.losses.names()} - before:
+        lossreg.losses.unregister(name)
+
 
 SCALED = [("with_parameters", {"scale": 2.0}), ("factory", {}), ("factory_of_partial", {"scale": 2.0})]
 SCALED += [("keras_class", {}), ("callable_class", {})]
@@ -114,11 +124,8 @@ def test_a_broken_plugin_names_its_package(losses: Registry, name: str) -> None:
 
 def test_a_factory_that_returns_no_function_is_an_error() -> None:
     lossreg.losses.register("returns_three")(lambda r=3.0: r)
-    try:
-        with pytest.raises(BrokenPluginError, match="returned a float, not a function"):
-            lossreg.losses.create("returns_three")
-    finally:
-        lossreg.losses.unregister("returns_three")
+    with pytest.raises(BrokenPluginError, match="returned a float, not a function"):
+        lossreg.losses.create("returns_three")
 
 
 def test_a_missing_parameter_is_an_error_before_anything_is_called(losses: Registry) -> None:
@@ -218,7 +225,6 @@ def test_what_does_not_take_the_data_as_keras_hands_it_is_refused(target: Any, t
         lossreg.losses.create("misfit")
     assert takes in str(error.value).replace("typing.", "").replace("'Any'", "Any")
     assert "(y_true, y_pred)" in str(error.value)
-    lossreg.losses.unregister("misfit")
 
 
 def test_odd_names_that_leave_a_doubt_are_taken() -> None:
@@ -234,7 +240,6 @@ def test_odd_names_that_leave_a_doubt_are_taken() -> None:
     for target, given in ((distance, {}), (smoothed, {"label_smoothing": 1.0})):
         lossreg.losses.register("doubtful", replace=True)(target)
         assert float(lossreg.losses.create("doubtful", **given)(Y, P)) == pytest.approx(np.mean((Y - P) ** 2))
-    lossreg.losses.unregister("doubtful")
 
 
 def test_a_parameter_by_the_name_of_a_method_works_and_is_assigned_by_its_number() -> None:
@@ -384,6 +389,41 @@ def test_ranks_weights_and_masks_are_those_of_plain_keras(
                 found.append(type(error).__name__)
         plain, registered = found
         assert registered == (plain if isinstance(plain, str) else pytest.approx(plain, rel=1e-6)), weights
+
+
+class Plain(keras.losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return squared(y_true, y_pred)
+
+
+class Keywords(Plain):
+    def __init__(self, scale: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+class Reduced(Plain):
+    def __init__(self, reduction="sum_over_batch_size", name="own"):
+        super().__init__(name, reduction)
+
+
+@pytest.mark.parametrize("target", ["mean_squared_error", Plain, Keywords, Reduced])
+def test_the_reduction_of_a_keras_class_can_be_given(target: Any) -> None:
+    name = target if isinstance(target, str) else "reduced"
+    if name == "reduced":
+        lossreg.losses.register(name, replace=True)(target)
+    error = ((Y - P) ** 2)[:, 0]
+    expected = {None: error, "none": error, "sum": error.sum(), "mean_with_sample_weight": (error[:2]).sum() / 2}
+    for reduction, value in expected.items():
+        loss = lossreg.losses.create(name, reduction=reduction)
+        for each in (loss, type(loss).from_config(loss.get_config())):
+            assert f"reduction={reduction!r}" in repr(each)
+            weights = [1.0, 1.0, 0.0, 0.0] if reduction == "mean_with_sample_weight" else None
+            np.testing.assert_allclose(each(Y, P, sample_weight=weights), value, rtol=1e-6)
+    assert "reduction" not in repr(lossreg.losses.create(name))
+    with pytest.raises(
+        ParameterError, match=r"takes Literal\['sum_over_batch_size', 'sum', .*for 'reduction', not 'max'"
+    ):
+        lossreg.losses.create(name, reduction="max")
 
 
 def test_class_weights_are_those_of_plain_keras() -> None:

@@ -23,6 +23,9 @@ from typing import Any
 STYLE = "lossreg_style"
 """The attribute by which a function says that it is a `"factory"` or a `"function"` of the data."""
 
+REDUCTION = "sum_over_batch_size"
+"""Keras's own default of how a loss is reduced."""
+
 BUILTIN_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)} | {"None": None}
 _TYPE_MODULES = ("typing", "typing_extensions", "collections", "annotated_types", "msgspec")
 
@@ -47,6 +50,7 @@ class Outline:
         is_factory: whether it returns a function or an object that it made, or `None` where that cannot be told.
         docstring: the cleaned docstring, or an empty string.
         names: what the names in its annotations stand for.
+        is_keras_loss: whether it is a class that derives from Keras's `Loss`.
     """
 
     signature: inspect.Signature
@@ -54,6 +58,7 @@ class Outline:
     is_factory: bool | None
     docstring: str
     names: Mapping[str, Any]
+    is_keras_loss: bool = False
 
 
 class Names(dict[str, Any]):
@@ -121,7 +126,8 @@ def outline_of_object(target: Any) -> Outline:
     names = BUILTIN_TYPES | vars(sys.modules.get(getattr(called, "__module__", None) or "", ast))
     docstring = inspect.getdoc(target) or ""
     if isinstance(target, type):
-        return Outline(signature, True, None, docstring, names)
+        bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in target.__mro__}
+        return Outline(signature, True, None, docstring, names, "keras.Loss" in bases)
     said = getattr(target, STYLE, None)
     is_factory = said == "factory" if said else _is_factory_object(target, [*signature.parameters])
     return Outline(signature, False, is_factory, docstring, names)
@@ -214,6 +220,10 @@ def _outline_class(module: str, definition: ast.ClassDef, follow: int) -> Outlin
     initializers = [statement for name, statement in methods if name == "__init__"]
     if definition.keywords or "__new__" in dict(methods) or len(initializers) > 1 or len(definition.bases) > 1:
         return None
+    base = definition.bases[0] if definition.bases else None
+    of_keras = base is None or _is_base_of_keras(module, base)
+    is_loss = base is not None and of_keras and _dotted(base)[-1] == "Loss"
+    inherited = None if of_keras else _outline_base(module, base, follow)
     if initializers:
         initializer = initializers[0]
         if not isinstance(initializer, ast.FunctionDef) or initializer.decorator_list:
@@ -221,16 +231,20 @@ def _outline_class(module: str, definition: ast.ClassDef, follow: int) -> Outlin
         signature = _signature(initializer)
         if signature is None or not signature.parameters:
             return None
+        is_loss = is_loss or (inherited is not None and inherited.is_keras_loss)
         own = signature.replace(parameters=list(signature.parameters.values())[1:], return_annotation=signature.empty)
-        return Outline(own, True, None, docstring or ast.get_docstring(initializer) or "", Names(module))
-    if not definition.bases or _is_base_of_keras(module, definition.bases[0]):
-        return Outline(inspect.Signature(), True, None, docstring, {})
-    base = definition.bases[0]
+        docstring = docstring or ast.get_docstring(initializer) or ""
+        return Outline(own, True, None, docstring, Names(module), is_loss)
+    if of_keras:
+        return Outline(inspect.Signature(), True, None, docstring, {}, is_loss)
+    return inherited and replace(inherited, docstring=docstring or inherited.docstring)
+
+
+def _outline_base(module: str, base: ast.expr | None, follow: int) -> Outline | None:
     found = _find_definition(module, base.id, follow) if isinstance(base, ast.Name) and follow else None
     if found is None or not isinstance(found[1], ast.ClassDef):
         return None
-    inherited = _outline_class(found[0], found[1], follow - 1)
-    return inherited and replace(inherited, docstring=docstring or inherited.docstring)
+    return _outline_class(found[0], found[1], follow - 1)
 
 
 def _is_base_of_keras(module: str, base: ast.expr) -> bool:

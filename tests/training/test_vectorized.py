@@ -201,6 +201,8 @@ def test_a_mistake_in_what_the_configs_share_is_the_run_s_own_error() -> None:
         train_many([study(loss={"name": "mix", "q": 1})])
     with pytest.raises(ConfigError, match=r"optimizer\.learning_rate"):
         train_many([study(optimizer__learning_rate=-1.0)])
+    with pytest.raises(ConfigError, match=r"loss\.reduction=none: the study trains with one number"):
+        train_many([study(loss={"name": "mean_squared_error", "reduction": "none"})])
 
 
 # One program for many chunks.

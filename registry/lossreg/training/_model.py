@@ -9,6 +9,7 @@ import numpy as np
 
 import lossreg
 from lossreg.training._config import Config
+from lossreg.training._errors import ConfigError
 
 
 def build_model(config: Config, loss: keras.losses.Loss, regularizer: keras.regularizers.Regularizer) -> keras.Model:
@@ -25,6 +26,10 @@ def build_model(config: Config, loss: keras.losses.Loss, regularizer: keras.regu
     Returns:
         The compiled model; float32 inputs of shape `(batch, inputs)`, outputs of shape `(batch, 1)` in (0, 1).
     """
+    if loss.reduction in (None, "none"):
+        raise ConfigError(
+            f"loss.reduction={loss.reduction}: the study trains with one number, so choose 'sum' or 'mean'"
+        )
     keras.utils.set_random_seed(config.seed)  # for plugins that draw random numbers themselves
     hidden_seed, output_seed, dropout_seed = model_seeds(config.seed)
     inputs = keras.Input((len(config.data.inputs[0]),), name="x")
