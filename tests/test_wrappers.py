@@ -172,12 +172,26 @@ def test_a_loss_of_keras_that_is_made_already_keeps_its_sample_weights() -> None
     assert float(loss(0 * p, p, sample_weight=weights)) == float(huber(0 * p, p, sample_weight=weights))
 
 
-def test_a_function_that_wants_sample_weights_is_refused() -> None:
-    @lossreg.losses.register("weighs", replace=True)
-    def weighs(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+def weighs(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    return y_true - y_pred
+
+
+def makes_what_weighs(scale: float = 1.0) -> Any:
+    def loss(y_true: Any, y_pred: Any, sample_weights: Any = None) -> Any:
+        return scale * (y_true - y_pred)
+
+    return loss
+
+
+class Weighs:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return y_true - y_pred
 
-    with pytest.raises(BrokenPluginError, match="its parameter 'sample_weight' would be handed no weights"):
+
+@pytest.mark.parametrize("target", [weighs, makes_what_weighs, Weighs])
+def test_what_wants_sample_weights_is_refused(target: Any) -> None:
+    lossreg.losses.register("weighs", replace=True)(target)
+    with pytest.raises(BrokenPluginError, match=r"parameter 'sample_weights?' would be handed no weights"):
         lossreg.losses.create("weighs")
 
 

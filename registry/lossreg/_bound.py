@@ -23,6 +23,7 @@ from lossreg._numbers import Constant, HandedIn, LearnedNumber, Number, Step, ne
 from lossreg._plugin import settings_kept
 from lossreg._saving import Created
 from lossreg._signature import PLAIN, check_value
+from lossreg._source import STYLE
 from lossreg._spec import Spec, is_number
 from lossreg._tensors import dtype_of, reason, refusal, state_of
 
@@ -211,7 +212,7 @@ class Bound(Created):
             raise self._failed(f"raised {reason(error)}") from error
         if callable(value) and not hasattr(value, "shape"):
             what = "returned a function when it was called with the data"
-            raise self._failed(f"{what}: are its first parameters the data, or is it a factory?")
+            raise self._failed(f"{what}. If it is a factory, say so by its attribute {STYLE} = 'factory'")
         if value is None:
             raise self._failed("returned None; is a `return` missing?")
         return self._finish(value)

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass, replace
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -81,8 +81,8 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
         named.append(inspect.Parameter("reduction", inspect.Parameter.KEYWORD_ONLY, default=REDUCTION))
     if not outline.is_class and not outline.is_factory and (why := _misfit(outline.signature, style, data_arguments)):
         raise ValueError(f"{why}. If it is a factory, say so by its attribute {STYLE} = 'factory'")
-    if style is Style.FUNCTION and any(p.name == "sample_weight" for p in named):
-        raise ValueError("its parameter 'sample_weight' would be handed no weights; Keras weights what it returns")
+    if style is Style.FUNCTION and (why := _unweighted(p.name for p in named)):
+        raise ValueError(f"its {why}")
     if any(p.name == "name" and p.default is REQUIRED for p in named):
         raise ValueError("its parameter 'name' has no default; 'name' is the plugin's own name in a config")
     return style, tuple(
@@ -104,7 +104,15 @@ def check_call(made: Any, data_arguments: tuple[str, ...]) -> str:
         signature.bind(*data_arguments)
     except TypeError:
         return f"what it makes takes {signature}, not ({', '.join(data_arguments)})"
+    if why := _unweighted(signature.parameters):
+        return f"what it makes cannot weigh: its {why}"
     return _misfit(signature, Style.FUNCTION, data_arguments)
+
+
+def _unweighted(names: Iterable[str]) -> str:
+    """Say which parameter wants the sample weights, which Keras hands to nothing that it calls per sample."""
+    found = next((name for name in names if name in ("sample_weight", "sample_weights")), "")
+    return found and f"parameter '{found}' would be handed no weights; Keras weights what it returns"
 
 
 def _misfit(signature: inspect.Signature, style: Style, data_arguments: tuple[str, ...]) -> str:

@@ -101,11 +101,11 @@ def outline_of_source(target: str) -> Outline | None:
     found = _find_definition(module, attribute, _FOLLOWED_IMPORTS) if attribute.isidentifier() else None
     if found is None:
         return None
-    module, definition = found
+    (module, definition), of_user = found, _style_in(_parse(module), attribute)
     if isinstance(definition, ast.ClassDef):
         return _outline_class(module, definition, _FOLLOWED_IMPORTS)
     signature = _signature(definition)
-    said = _style_in(_parse(module), definition.name)
+    said = of_user or _style_in(_parse(module), definition.name)
     is_factory = said == "factory" if said else _is_factory(definition)
     docstring = ast.get_docstring(definition) or ""
     return None if signature is None else Outline(signature, False, is_factory, docstring, Names(module))
@@ -296,8 +296,8 @@ def _is_factory(definition: _Function | ast.Lambda) -> bool:
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
             inner.add(node.name)
         elif not isinstance(node, ast.Lambda):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-                inner.update(name.id for name in node.targets if isinstance(name, ast.Name))
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda):
+                inner.update(_bound_names(node))
             if isinstance(node, ast.Return) and node.value is not None:
                 returned.append(node.value)
             pending.extend(ast.iter_child_nodes(node))
@@ -307,6 +307,8 @@ def _is_factory(definition: _Function | ast.Lambda) -> bool:
 def _makes_function(value: ast.expr, inner: set[str]) -> bool:
     if isinstance(value, ast.Lambda) or (isinstance(value, ast.Name) and value.id in inner):
         return True
+    if isinstance(value, ast.IfExp):
+        return _makes_function(value.body, inner) or _makes_function(value.orelse, inner)
     if not isinstance(value, ast.Call):
         return False
     if len(value.args) == 1 and _makes_function(value.args[0], inner):
