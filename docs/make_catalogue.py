@@ -79,6 +79,7 @@ def section(origin: str) -> Iterator[str]:
     yield f"## Losses of {owner}\n"
     if origin == "keras":
         yield f"From the docstrings of Keras {metadata.version('keras')}; another version may know more.\n"
+        yield "Each takes `reduction`: `sum_over_batch_size`, `sum`, `mean`, `mean_with_sample_weight`, `none`.\n"
     image = IMAGES[origin]
     yield f"![Each loss over the prediction ŷ, for the targets 0 and 1]({image.relative_to(DOCS).as_posix()})\n"
     drawn = [loss.name for loss in losses if loss.name not in NOT_DRAWN]
@@ -100,7 +101,8 @@ def section(origin: str) -> Iterator[str]:
 
 def entry(description: Description) -> str:
     """Return the block about one plugin: summary, parameters, formula, source."""
-    parameters = ", ".join(f"`{parameter}`" for parameter in description.parameters) or "none"
+    shown = (f"`{parameter}`" for parameter in description.parameters if parameter.name != "reduction")
+    parameters = ", ".join(shown) or "none"
     blocks = [f"### {description.name}", description.summary, f"Parameters: {parameters}."]
     blocks += [found for label in ("Formula", "Source") if (found := paragraph(description.docstring, label))]
     if description.target.startswith("keras."):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from absl import logging as absl_logging
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -17,6 +18,9 @@ import train  # noqa: F401 - which stores the schema of its config
 from lossreg import Registry
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Hydra closes all handlers when it configures logging, and absl's then closes its stream, unless it is one of Python's:
+# under a test's `capsys` that would be pytest's own, and every later test of the process would fail.
+absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ROOT / "tests" / "packages"

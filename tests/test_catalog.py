@@ -67,7 +67,7 @@ def test_describe_tells_where_from_and_what(losses: Registry) -> None:
 
 
 def test_keras_bookkeeping_is_no_hyperparameter(losses: Registry) -> None:
-    assert [p.name for p in losses.describe("keras_class").parameters] == ["scale"]
+    assert [p.name for p in losses.describe("keras_class").parameters] == ["scale", "reduction"]
 
 
 def test_an_unknown_name_names_the_nearest_and_all_with_their_packages(losses: Registry) -> None:

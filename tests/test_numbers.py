@@ -454,10 +454,10 @@ def test_a_variable_is_assigned_and_goes_on_learning() -> None:
         ({}, ("rr", 0.5), AttributeError, "has no number 'rr' that could be assigned. Did you mean 'r'?"),
         ({"r": linear(1, 0, 4)}, ("r", 0.5), ParameterError, "'r' cannot be assigned: it is a schedule"),
         (
-            {"r": {"name": "bounded"}},
-            ("r", 1.5),
+            {"r": {"name": "bounded", "upper": 0.5, "initial": 0.3}},
+            ("r", 0.7),
             ParameterError,
-            "'r' cannot be assigned: .* 1.5 is not between 0 and 1",
+            "'r' cannot be assigned: .* 0.7 is not between 0 and 0.5",
         ),
     ],
 )

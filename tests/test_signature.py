@@ -24,6 +24,19 @@ def returns_inner(a, b):
     return loss
 
 
+def returns_one_of_two(a, b):
+    loss: Any = lambda y_true, y_pred: a  # noqa: E731
+    return loss if a else lambda y_true, y_pred: b
+
+
+def computes_by_lambda(y, p):
+    return map_over(lambda a, b: a - b, y, p)
+
+
+def map_over(function, *data):
+    return function(*data)
+
+
 def annotated(a, b) -> Callable[..., Any]:
     return print
 
@@ -45,6 +58,8 @@ class Instance:
         (lambda: 0, LOSS, Style.FACTORY, []),
         (returns_lambda, LOSS, Style.FACTORY, ["r"]),
         (returns_inner, LOSS, Style.FACTORY, ["a", "b"]),
+        (returns_one_of_two, LOSS, Style.FACTORY, ["a", "b"]),
+        (computes_by_lambda, LOSS, Style.FUNCTION, []),
         (annotated, LOSS, Style.FACTORY, ["a", "b"]),
         (Instance, LOSS, Style.CLASS, []),
         (Instance(), LOSS, Style.FUNCTION, ["r"]),

@@ -94,3 +94,13 @@ def test_reexports_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert outline is not None
     assert list(outline.signature.parameters) == ["y_true", "y_pred", "r"]
     assert "reexporting" not in sys.modules
+
+
+def test_whoever_imports_a_factory_may_say_that_it_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "theirs.py").write_text("def made(w0, w1):\n    return elsewhere(w0, w1)\n")
+    (tmp_path / "mine.py").write_text("from theirs import made\nmade.lossreg_style = 'factory'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for module, is_factory in (("theirs", False), ("mine", True)):
+        outline = outline_of_source(f"{module}:made")
+        assert outline is not None
+        assert outline.is_factory is is_factory

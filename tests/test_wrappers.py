@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import lossreg
 from lossreg import BrokenPluginError, ParameterError, Registry, ShapeError
@@ -19,6 +22,16 @@ from lossreg import BrokenPluginError, ParameterError, Registry, ShapeError
 Y = np.array([[0.0], [1.0], [1.0], [0.0]], np.float32)
 P = np.array([[0.1], [0.7], [0.4], [0.5]], np.float32)
 WEIGHTS = np.array([[1.0, -2.0], [0.5, 0.0]], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    before = set(lossreg.losses.names())
+    yield
+    for name in {*lossreg.losses.names()} - before:
+        lossreg.losses.unregister(name)
+
 
 SCALED = [("with_parameters", {"scale": 2.0}), ("factory", {}), ("factory_of_partial", {"scale": 2.0})]
 SCALED += [("keras_class", {}), ("callable_class", {})]
@@ -111,11 +124,8 @@ def test_a_broken_plugin_names_its_package(losses: Registry, name: str) -> None:
 
 def test_a_factory_that_returns_no_function_is_an_error() -> None:
     lossreg.losses.register("returns_three")(lambda r=3.0: r)
-    try:
-        with pytest.raises(BrokenPluginError, match="returned a float, not a function"):
-            lossreg.losses.create("returns_three")
-    finally:
-        lossreg.losses.unregister("returns_three")
+    with pytest.raises(BrokenPluginError, match="returned a float, not a function"):
+        lossreg.losses.create("returns_three")
 
 
 def test_a_missing_parameter_is_an_error_before_anything_is_called(losses: Registry) -> None:
@@ -152,30 +162,6 @@ def squared(y_true: Any, y_pred: Any) -> Any:
     return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
 
 
-@pytest.mark.parametrize("mode", [{"run_eagerly": True}, {"jit_compile": True}])
-@pytest.mark.parametrize(
-    ("y_shape", "p_shape"),
-    [((1,), (1,)), ((), (1,)), ((3,), (3,)), ((4,), (4, 1)), ((4, 1), (4,)), ((4, 2), (4, 2)), ((3,), (1,))],
-)
-def test_ranks_and_weights_are_those_of_plain_keras(
-    y_shape: tuple[int, ...], p_shape: tuple[int, ...], mode: dict[str, bool]
-) -> None:
-    random, n = np.random.default_rng(0), 4
-    y, p = (random.normal(size=(n, *shape)).astype("float32") for shape in (y_shape, p_shape))
-    lossreg.losses.register("squared", replace=True)(squared)
-    for weights in (None, np.arange(n, dtype="float32")):
-        found: list[Any] = []
-        for loss in (squared, lossreg.losses.create("squared")):
-            model = keras.Sequential([keras.Input(p_shape), keras.layers.Activation("linear")])
-            model.compile("sgd", loss, **mode)
-            try:
-                found.append(float(model.evaluate(p, y, sample_weight=weights, batch_size=n, verbose=0)))
-            except Exception as error:  # what Keras refuses, the registry may refuse too
-                found.append(type(error).__name__)
-        plain, registered = found
-        assert registered == (plain if isinstance(plain, str) else pytest.approx(plain, rel=1e-6))
-
-
 def test_a_loss_of_keras_that_is_made_already_keeps_its_sample_weights() -> None:
     huber = keras.losses.Huber(delta=0.5)
     lossreg.losses.register("my_huber", replace=True)(huber)
@@ -186,12 +172,26 @@ def test_a_loss_of_keras_that_is_made_already_keeps_its_sample_weights() -> None
     assert float(loss(0 * p, p, sample_weight=weights)) == float(huber(0 * p, p, sample_weight=weights))
 
 
-def test_a_function_that_wants_sample_weights_is_refused() -> None:
-    @lossreg.losses.register("weighs", replace=True)
-    def weighs(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+def weighs(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    return y_true - y_pred
+
+
+def makes_what_weighs(scale: float = 1.0) -> Any:
+    def loss(y_true: Any, y_pred: Any, sample_weights: Any = None) -> Any:
+        return scale * (y_true - y_pred)
+
+    return loss
+
+
+class Weighs:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return y_true - y_pred
 
-    with pytest.raises(BrokenPluginError, match="its parameter 'sample_weight' would be handed no weights"):
+
+@pytest.mark.parametrize("target", [weighs, makes_what_weighs, Weighs])
+def test_what_wants_sample_weights_is_refused(target: Any) -> None:
+    lossreg.losses.register("weighs", replace=True)(target)
+    with pytest.raises(BrokenPluginError, match=r"parameter 'sample_weights?' would be handed no weights"):
         lossreg.losses.create("weighs")
 
 
@@ -239,7 +239,6 @@ def test_what_does_not_take_the_data_as_keras_hands_it_is_refused(target: Any, t
         lossreg.losses.create("misfit")
     assert takes in str(error.value).replace("typing.", "").replace("'Any'", "Any")
     assert "(y_true, y_pred)" in str(error.value)
-    lossreg.losses.unregister("misfit")
 
 
 def test_odd_names_that_leave_a_doubt_are_taken() -> None:
@@ -255,7 +254,6 @@ def test_odd_names_that_leave_a_doubt_are_taken() -> None:
     for target, given in ((distance, {}), (smoothed, {"label_smoothing": 1.0})):
         lossreg.losses.register("doubtful", replace=True)(target)
         assert float(lossreg.losses.create("doubtful", **given)(Y, P)) == pytest.approx(np.mean((Y - P) ** 2))
-    lossreg.losses.unregister("doubtful")
 
 
 def test_a_parameter_by_the_name_of_a_method_works_and_is_assigned_by_its_number() -> None:
@@ -272,25 +270,184 @@ def test_a_parameter_by_the_name_of_a_method_works_and_is_assigned_by_its_number
     assert "reduction='sum'" in repr(loss)
 
 
-def test_as_many_values_as_targets_are_no_broadcast() -> None:
-    @lossreg.losses.register("hetero", replace=True)
-    def hetero(y_true: Any, y_pred: Any) -> Any:  # two targets; two means, then two log-variances
-        mu, log_var = keras.ops.split(y_pred, 2, axis=-1)
-        return 0.5 * (log_var + keras.ops.square(y_true - mu) * keras.ops.exp(-log_var))
+def hetero(y: Any, p: Any) -> Any:  # as many values as targets: two means, then two log-variances
+    mu, log_var = keras.ops.split(p, 2, axis=-1)
+    return 0.5 * (log_var + keras.ops.square(y - mu) * keras.ops.exp(-log_var))
 
-    @lossreg.losses.register("next_step", replace=True)
-    def next_step(y_true: Any, y_pred: Any) -> Any:  # fewer values than predictions
-        return keras.ops.square(y_true[:, 1:] - y_pred[:, :-1])
 
-    x = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
-    for name, function, y in (("hetero", hetero, x[:, :2]), ("next_step", next_step, x)):
-        found = []
-        for loss in (function, lossreg.losses.create(name)):
-            keras.utils.set_random_seed(0)
-            model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
-            model.compile("sgd", loss)
-            found.append(model.fit(x, y, epochs=2, verbose=0).history["loss"])
-        assert found[0] == pytest.approx(found[1], rel=1e-6)
+def mixture(y: Any, p: Any) -> Any:
+    mu, scale, weight = keras.ops.split(p, 3, axis=-1)
+    log = keras.ops.log_softmax(weight) - scale - 0.5 * keras.ops.square((y - mu) * keras.ops.exp(-scale))
+    return -keras.ops.logsumexp(log, axis=-1)
+
+
+def pooled(y: Any, p: Any) -> Any:
+    return keras.ops.square(keras.ops.average_pool(y, 2) - keras.ops.average_pool(p, 2))
+
+
+def noisy(y: Any, p: Any) -> Any:
+    return squared(y, p + keras.random.normal(keras.ops.shape(p)))
+
+
+def by_numpy(y: Any, p: Any) -> Any:  # where it is no NumPy array it cannot be tried
+    return keras.ops.convert_to_tensor(np.square(np.asarray(y) - np.asarray(p)[:, ::2]))
+
+
+def contrastive(y: Any, p: Any) -> Any:
+    scores = keras.ops.matmul(y, keras.ops.transpose(p))
+    labels = keras.ops.arange(keras.ops.shape(y)[0])
+    return keras.losses.sparse_categorical_crossentropy(labels, scores, from_logits=True)
+
+
+def declared(y: Any, p: Any) -> Any:
+    return keras.ops.square(y[:, 0] - p)
+
+
+declared.lossreg_per_sample = False  # type: ignore[attr-defined]
+
+MASKED = "masked"
+SOUND: list[tuple[Any, tuple[int, ...], tuple[int, ...], str]] = [
+    (hetero, (2,), (4,), ""),
+    (lambda y, p: squared(y, keras.ops.split(p, 2, axis=-1)[0]), (1,), (2,), ""),
+    (lambda y, p: keras.ops.square(y[:, 1:] - p[:, :-1]), (4,), (4,), ""),  # the next step: fewer values
+    (mixture, (1,), (6,), ""),
+    (pooled, (4, 4, 1), (4, 4, 1), ""),
+    (noisy, (1,), (1,), ""),
+    (lambda y, p: keras.ops.sum(keras.ops.square(y - p)), (1,), (1,), ""),
+    (lambda y, p: 1 - 2 * keras.ops.sum(y * p) / keras.ops.sum(y + p), (1,), (1,), ""),
+    (declared, (1,), (1,), ""),
+    (contrastive, (3,), (3,), "what a sample is worth depends on the others in its batch"),
+    (by_numpy, (2,), (4,), "perhaps"),
+]
+
+
+def computed(loss: Any, y: Any, p: Any, *, weights: Any = None, mode: Mapping[str, Any] | None = None) -> float:
+    """Return what Keras trains with for a compiled loss, in compiled code of this mode or eagerly."""
+    model = keras.Sequential([keras.Input(np.shape(p)[1:]), keras.layers.Masking()])
+    model.compile("sgd", loss)
+
+    def compute() -> Any:
+        return model.compute_loss(y=y, y_pred=model(p) if weights is MASKED else p, sample_weight=given)
+
+    given = None if weights is MASKED else weights
+    return float(compute() if mode is None else tf.function(compute, autograph=False, **mode)())
+
+
+@pytest.mark.parametrize(("loss", "y_shape", "p_shape", "told"), SOUND)
+def test_a_sound_loss_is_no_broadcast_and_has_the_value_of_plain_keras(
+    loss: Any, y_shape: tuple[int, ...], p_shape: tuple[int, ...], told: str
+) -> None:
+    y, p = (np.random.default_rng(0).uniform(size=(8, *shape)).astype("float32") for shape in (y_shape, p_shape))
+    lossreg.losses.register("sound", replace=True)(loss)
+    modes: list[dict[str, bool] | None] = [None] if loss is by_numpy else [None, {}]
+    for mode in modes:
+        created, found = lossreg.losses.create("sound"), []
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            for each in (loss, created, created):
+                keras.utils.set_random_seed(0)
+                found.append(computed(each, y, p, mode=mode))
+        assert found == pytest.approx([found[0]] * 3, rel=1e-6)
+        messages = [str(warning.message) for warning in said if "loss 'sound'" in str(warning.message)]
+        assert len(messages) == bool(told)
+        assert all(told in message and "lossreg_per_sample = False" in message for message in messages)
+
+
+def absolute(y: Any, p: Any) -> Any:
+    return keras.ops.abs(keras.ops.reshape(y, (-1,)) - p)
+
+
+CROSSED: list[Any] = [lambda y, p: keras.ops.mean(absolute(y, p)), lambda y, p: keras.ops.sum(absolute(y, p))]
+CROSSED += [lambda y, p: keras.ops.mean(absolute(y, p) ** 2, -1), lambda y, p: keras.ops.sum(absolute(y, p), -1)]
+CROSSED += [lambda y, p: keras.ops.mean(keras.ops.log(keras.ops.cosh(absolute(y, p))), axis=0), absolute]
+
+
+@pytest.mark.parametrize("mode", [None, {}])
+@pytest.mark.parametrize("loss", CROSSED)
+def test_a_broadcast_that_is_reduced_is_an_error(loss: Any, mode: dict[str, bool] | None) -> None:
+    lossreg.losses.register("crossed", replace=True)(loss)
+    with pytest.raises(ShapeError, match="every target was compared with every prediction"):
+        computed(lossreg.losses.create("crossed"), Y, P, mode=mode)
+
+
+def test_an_object_of_keras_that_takes_other_ranks_is_handed_them(losses: Registry) -> None:
+    class Squeezes(keras.losses.Loss):
+        def call(self, y_true: Any, y_pred: Any) -> Any:
+            return keras.ops.abs(y_true - keras.ops.squeeze(y_pred, axis=-1))
+
+    lossreg.losses.register("squeezes", replace=True)(Squeezes)
+    for y, p in ((Y[:, 0], P), (np.stack([Y, P], 1)[..., 0], np.stack([P, Y], 1))):
+        assert float(lossreg.losses.create("squeezes")(y, p)) == pytest.approx(float(Squeezes()(y, p)), rel=1e-6)
+
+
+GRID = [((1,), (1,)), ((), (1,)), ((3,), (3,)), ((4,), (4, 1)), ((4, 1), (4,)), ((4, 2), (4, 2)), ((3,), (1,))]
+WEIGHED: list[Any] = [None, (), (1,), (4,), (4, 1), MASKED]
+
+
+@pytest.mark.parametrize("mode", [None, {}, {"jit_compile": True}], ids=["eager", "graph", "xla"])
+@pytest.mark.parametrize(("y_shape", "p_shape"), GRID)
+def test_ranks_weights_and_masks_are_those_of_plain_keras(
+    y_shape: tuple[int, ...], p_shape: tuple[int, ...], mode: dict[str, bool] | None
+) -> None:
+    random, n = np.random.default_rng(0), 4
+    y, p = (random.normal(size=(n, *shape)).astype("float32") for shape in (y_shape, p_shape))
+    p[1] = 0.0  # what a mask leaves out
+    lossreg.losses.register("squared", replace=True)(squared)
+    for weights in WEIGHED if mode != {"jit_compile": True} else [(), MASKED]:
+        given = random.uniform(size=(n, *weights)).astype("float32") if isinstance(weights, tuple) else weights
+        found: list[Any] = []
+        for loss in (squared, lossreg.losses.create("squared")):
+            try:
+                found.append(computed(loss, y, p, weights=given, mode=mode))
+            except Exception as error:  # what Keras refuses, the registry may refuse too
+                found.append(type(error).__name__)
+        plain, registered = found
+        assert registered == (plain if isinstance(plain, str) else pytest.approx(plain, rel=1e-6)), weights
+
+
+class Plain(keras.losses.Loss):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return squared(y_true, y_pred)
+
+
+class Keywords(Plain):
+    def __init__(self, scale: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+class Reduced(Plain):
+    def __init__(self, reduction="sum_over_batch_size", name="own"):
+        super().__init__(name, reduction)
+
+
+@pytest.mark.parametrize("target", ["mean_squared_error", Plain, Keywords, Reduced])
+def test_the_reduction_of_a_keras_class_can_be_given(target: Any) -> None:
+    name = target if isinstance(target, str) else "reduced"
+    if name == "reduced":
+        lossreg.losses.register(name, replace=True)(target)
+    error = ((Y - P) ** 2)[:, 0]
+    expected = {None: error, "none": error, "sum": error.sum(), "mean_with_sample_weight": (error[:2]).sum() / 2}
+    for reduction, value in expected.items():
+        loss = lossreg.losses.create(name, reduction=reduction)
+        for each in (loss, type(loss).from_config(loss.get_config())):
+            assert f"reduction={reduction!r}" in repr(each)
+            weights = [1.0, 1.0, 0.0, 0.0] if reduction == "mean_with_sample_weight" else None
+            np.testing.assert_allclose(each(Y, P, sample_weight=weights), value, rtol=1e-6)
+    assert "reduction" not in repr(lossreg.losses.create(name))
+    with pytest.raises(
+        ParameterError, match=r"takes Literal\['sum_over_batch_size', 'sum', .*for 'reduction', not 'max'"
+    ):
+        lossreg.losses.create(name, reduction="max")
+
+
+def test_class_weights_are_those_of_plain_keras() -> None:
+    lossreg.losses.register("squared", replace=True)(squared)
+    found = []
+    for loss in (squared, lossreg.losses.create("squared")):
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+        model.compile("sgd", loss)
+        found.append(float(model.train_on_batch(P, Y, class_weight={0: 0.2, 1: 3.0})))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
 JAX = """

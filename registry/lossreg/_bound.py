@@ -11,10 +11,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lossreg._errors import BrokenPluginError, NotAttachedError, ParameterError, RegistryError, did_you_mean
+from lossreg._errors import (
+    BrokenPluginError,
+    NotAttachedError,
+    ParameterError,
+    RegistryError,
+    did_you_mean,
+    is_ctrl_c,
+)
 from lossreg._numbers import Constant, HandedIn, LearnedNumber, Number, Step, needs_tensorflow, number_of
+from lossreg._plugin import settings_kept
 from lossreg._saving import Created
 from lossreg._signature import PLAIN, check_value
+from lossreg._source import STYLE
 from lossreg._spec import Spec, is_number
 from lossreg._tensors import dtype_of, reason, refusal, state_of
 
@@ -193,14 +202,17 @@ class Bound(Created):
     def _call(self, *data: Any) -> Any:
         """Call the plugin with the data: what a loss of Keras returns per sample, what else returns when called."""
         try:
-            value = unreduced(self._function_for(data))(*data)
+            with settings_kept():
+                value = unreduced(self._function_for(data))(*data)
         except RegistryError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
             raise self._failed(f"raised {reason(error)}") from error
         if callable(value) and not hasattr(value, "shape"):
             what = "returned a function when it was called with the data"
-            raise self._failed(f"{what}: are its first parameters the data, or is it a factory?")
+            raise self._failed(f"{what}. If it is a factory, say so by its attribute {STYLE} = 'factory'")
         if value is None:
             raise self._failed("returned None; is a `return` missing?")
         return self._finish(value)

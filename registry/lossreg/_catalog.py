@@ -285,15 +285,17 @@ def _scan(path: tuple[str, ...]) -> tuple[dict[str, list[Plugin]], list[tuple[st
     seen = set()
     for distribution in metadata.distributions():
         try:
-            if not any(_may_be_ours(point.group) for point in _entry_points(distribution)):
+            points = _points_of(distribution)
+            if not points:
                 continue
             name = _normalized(distribution.name)
             if name in seen:
                 continue
             seen.add(name)
             installed = metadata.distribution(name)  # which hides others of the name further down the path
+            same = installed.locate_file("") == distribution.locate_file("")
             plugins: dict[tuple[str, str], Plugin] = {}
-            for point in filter(lambda point: _may_be_ours(point.group), _entry_points(installed)):
+            for point in points if same else _points_of(installed):
                 target = point.value.partition("[")[0].replace(" ", "")  # an extra says what must be installed
                 plugin = Plugin(point.name, target, installed.name, installed.version)
                 if plugins.setdefault((point.group, point.name), plugin) != plugin:
@@ -305,12 +307,12 @@ def _scan(path: tuple[str, ...]) -> tuple[dict[str, list[Plugin]], list[tuple[st
     return found, unreadable
 
 
-def _entry_points(distribution: metadata.Distribution) -> metadata.EntryPoints:
+def _points_of(distribution: metadata.Distribution) -> list[metadata.EntryPoint]:
     lines = (distribution.read_text("entry_points.txt") or "").splitlines()
     for place, line in enumerate(filter(None, map(str.strip, lines))):
         if not line.startswith(("[", "#")) and (place == 0 or "=" not in line):
             raise ValueError(f"{line!r} in entry_points.txt is no <name> = <module>:<object> in a [<group>]")
-    return distribution.entry_points
+    return [point for point in distribution.entry_points if _may_be_ours(point.group)]
 
 
 def _folder_of(distribution: metadata.Distribution) -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import dis
+import io
+import os
 import re
+import sys
 from collections.abc import Iterable
 
 
@@ -81,3 +85,45 @@ def printable(text: str) -> str:
     """
     controls = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"  # but no tab, no end of a line
     return re.sub(controls, lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def text_of(error: BaseException) -> str:
+    """Return what an exception says, as `printable`, even if it cannot say it.
+
+    Example:
+    >>> text_of(ValueError("r must be positive"))
+    'r must be positive'
+    """
+    try:
+        return printable(str(error))
+    except BaseException as inner:  # a plugin's own `__str__` may do anything
+        return f"(what it says raises {type(inner).__name__})"
+
+
+def said(error: BaseException) -> str:
+    """Return the type of an exception and what it says: `"ValueError: r must be positive"`."""
+    return printable(f"{type(error).__name__}: {text_of(error)}").removesuffix(": ")
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether an exception is the user's Ctrl-C: a KeyboardInterrupt that no `raise` in any code made.
+
+    Example:
+    >>> try:
+    ...     raise KeyboardInterrupt
+    ... except KeyboardInterrupt as error:
+    ...     is_ctrl_c(error)
+    False
+    """
+    place = error.__traceback__ if isinstance(error, KeyboardInterrupt) else None
+    while place and place.tb_next:
+        place = place.tb_next
+    return place is not None and dis.opname[place.tb_frame.f_code.co_code[place.tb_lasti]] != "RAISE_VARARGS"
+
+
+def print_anything() -> None:
+    """Let this process and its workers print what the terminal's encoding lacks, as an escape, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+            os.environ["PYTHONIOENCODING"] = f"{stream.encoding}:backslashreplace"

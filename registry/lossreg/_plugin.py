@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import collections.abc
+import contextlib
 import dataclasses
 import functools
 import importlib.util
 import inspect
 import re
+import sys
+import threading
 import typing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
 from importlib import metadata
 from typing import Any
 
-from lossreg._errors import BrokenPluginError
+from lossreg._errors import BrokenPluginError, is_ctrl_c, said
 from lossreg._ranges import shown
 
 REQUIRED: Any = inspect.Parameter.empty
@@ -22,6 +26,41 @@ REQUIRED: Any = inspect.Parameter.empty
 
 NAME = re.compile(r"\w[\w.+-]*")
 """What can be typed as a name, in a config and on a command line."""
+
+_OF_KERAS = ("floatx", "epsilon", "image_data_format", "dtype_policy", "max_epochs", "max_steps_per_epoch")
+_importing = threading.RLock()  # two threads that import Keras at once get halves of it
+
+
+def import_target(target: str) -> Any:
+    """Import `"module:attribute"`; Keras before it, so that it finds Keras as any other finds it."""
+    with _importing:
+        if target.partition(":")[0] not in sys.modules:
+            with contextlib.suppress(Exception):  # whoever needs it says why it cannot be imported
+                import keras  # noqa: F401
+        with settings_kept():
+            return metadata.EntryPoint("", target, "").load()
+
+
+@contextlib.contextmanager
+def settings_kept() -> Iterator[None]:
+    """Set back what the code inside sets for all: what Keras, TensorFlow and NumPy compute with."""
+    found: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = []
+    with _importing:  # a Keras that another thread imports has no settings yet
+        if keras := sys.modules.get("keras"):
+            names = [name for name in _OF_KERAS if hasattr(keras.config, name)]
+            found += [(getattr(keras.config, name), getattr(keras.config, f"set_{name}")) for name in names]
+        if tf := sys.modules.get("tensorflow"):
+            found.append((tf.config.functions_run_eagerly, tf.config.run_functions_eagerly))
+            found.append((tf.config.optimizer.get_jit, tf.config.optimizer.set_jit))
+        if np := sys.modules.get("numpy"):
+            found.append((np.geterr, lambda errors: np.seterr(**errors)))
+        before = [get() for get, _ in found]
+    try:
+        yield
+    finally:
+        for (get, put), value in zip(found, before, strict=True):
+            if get() != value:
+                put(value)
 
 
 @dataclass(frozen=True)
@@ -50,7 +89,7 @@ class Kind:
 
     def wrap(self, spec: Any) -> Any:
         """Create what stands for a plugin. For what Keras is handed, imports Keras."""
-        return metadata.EntryPoint(self.noun, self.wrapper, "").load()(spec)
+        return import_target(self.wrapper)(spec)
 
 
 @dataclass(frozen=True)
@@ -101,13 +140,22 @@ class Plugin:
         """
         if self.registered is not None:
             return self.registered
-        try:
-            target = metadata.EntryPoint(self.name, self.target, "").load()
-        except Exception as error:
-            raise self.broken(f"importing {self.target} raised {type(error).__name__}: {error}") from error
+        with self.running(f"importing {self.target}"):
+            target = import_target(self.target)
         if not callable(target):
             raise self.broken(f"{self.target} is a {type(target).__name__}, not a function or a class")
         return target
+
+    @contextlib.contextmanager
+    def running(self, what: str) -> Iterator[None]:
+        """Run the plugin's own code: whatever it raises, but the user's Ctrl-C, is an error that names the plugin."""
+        try:
+            with settings_kept():
+                yield
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            raise self.broken(f"{what} raised {said(error)}") from error
 
     def broken(self, what: str) -> BrokenPluginError:
         """Return an error that says what keeps the plugin from being used, and whose it is."""
@@ -230,10 +278,8 @@ class Description(Plugin):
         if self.style is Style.FUNCTION:
             # A loss of Keras that is made already stays one.
             return functools.partial(target, **arguments) if arguments else target
-        try:
+        with self.running(self.target):
             made = target(**arguments)
-        except Exception as error:
-            raise self.broken(f"{self.target} raised {type(error).__name__}: {error}") from error
         if called and not callable(made):
             what = f"{self.target} returned a {type(made).__name__}, not a function"
             raise self.broken(f"{what}; is one of its parameters the data?")

@@ -6,24 +6,25 @@ import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass, replace
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from lossreg._errors import ParameterError, did_you_mean
 from lossreg._plugin import REQUIRED, Description, Parameter, Plugin, Style, plain
 from lossreg._ranges import OF_KERAS, bare, within
-from lossreg._source import STYLE, Outline, outline_of_object, outline_of_source
+from lossreg._source import REDUCTION, STYLE, Outline, outline_of_object, outline_of_source
 from lossreg._tasks import known_tasks
 
 PLAIN = (str, int, float, bool, type(None), list, tuple, dict)
 """The types of plain data; anything else (a tensor, a variable, a schedule) is handed to a plugin as it is."""
 
 # What Keras's own base classes take besides hyperparameters.
-_BOOKKEEPING = {"name", "reduction", "dtype"}
+_BOOKKEEPING = {"name", "dtype"}
+_REDUCTIONS = Literal["sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none"] | None
 
 # First arguments by these names hold data, not hyperparameters.
 _DATA_NAMES = re.compile(
@@ -77,10 +78,13 @@ def read_signature(outline: Outline, data_arguments: tuple[str, ...]) -> tuple[S
     else:
         style = Style.FACTORY
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    handed_on = not parameters or parameters[-1].kind is inspect.Parameter.VAR_KEYWORD
+    if outline.is_keras_loss and handed_on and "reduction" not in outline.signature.parameters:
+        named.append(inspect.Parameter("reduction", inspect.Parameter.KEYWORD_ONLY, default=REDUCTION))
     if not outline.is_class and not outline.is_factory and (why := _misfit(outline.signature, style, data_arguments)):
         raise ValueError(f"{why}. If it is a factory, say so by its attribute {STYLE} = 'factory'")
-    if style is Style.FUNCTION and any(p.name == "sample_weight" for p in named):
-        raise ValueError("its parameter 'sample_weight' would be handed no weights; Keras weights what it returns")
+    if style is Style.FUNCTION and (why := _unweighted(p.name for p in named)):
+        raise ValueError(f"its {why}")
     if any(p.name == "name" and p.default is REQUIRED for p in named):
         raise ValueError("its parameter 'name' has no default; 'name' is the plugin's own name in a config")
     return style, tuple(
@@ -102,7 +106,15 @@ def check_call(made: Any, data_arguments: tuple[str, ...]) -> str:
         signature.bind(*data_arguments)
     except TypeError:
         return f"what it makes takes {signature}, not ({', '.join(data_arguments)})"
+    if why := _unweighted(signature.parameters):
+        return f"what it makes cannot weigh: its {why}"
     return _misfit(signature, Style.FUNCTION, data_arguments)
+
+
+def _unweighted(names: Iterable[str]) -> str:
+    """Say which parameter wants the sample weights, which Keras hands to nothing that it calls per sample."""
+    found = next((name for name in names if name in ("sample_weight", "sample_weights")), "")
+    return found and f"parameter '{found}' would be handed no weights; Keras weights what it returns"
 
 
 def _misfit(signature: inspect.Signature, style: Style, data_arguments: tuple[str, ...]) -> str:
@@ -143,7 +155,7 @@ def _type_of(parameter: inspect.Parameter, names: Mapping[str, Any]) -> Any:
     if annotation is not inspect.Parameter.empty:
         return type(None) if annotation is None else annotation
     if isinstance(default, (bool, str)):
-        return type(default)
+        return _REDUCTIONS if (parameter.name, default) == ("reduction", REDUCTION) else type(default)
     for ending, kind in _TYPES_BY_NAME.items():
         if parameter.name.endswith(ending) and (default is REQUIRED or isinstance(default, (int, float))):
             return kind

@@ -14,7 +14,7 @@ import importlib.util
 import inspect
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -25,6 +25,9 @@ STYLE = "lossreg_style"
 
 TASKS = "lossreg_tasks"
 """The attribute by which a loss says which tasks it is made for: `focal.lossreg_tasks = ("binary", "multilabel")`."""
+
+REDUCTION = "sum_over_batch_size"
+"""Keras's own default of how a loss is reduced."""
 
 BUILTIN_TYPES = {kind.__name__: kind for kind in (bool, dict, float, int, list, set, str, tuple)} | {"None": None}
 _TYPE_MODULES = ("typing", "typing_extensions", "collections", "annotated_types", "msgspec")
@@ -51,6 +54,7 @@ class Outline:
         docstring: the cleaned docstring, or an empty string.
         names: what the names in its annotations stand for.
         tasks: which tasks a loss says that it is made for.
+        is_keras_loss: whether it is a class that derives from Keras's `Loss`.
     """
 
     signature: inspect.Signature
@@ -58,6 +62,7 @@ class Outline:
     is_factory: bool | None
     docstring: str
     names: Mapping[str, Any]
+    is_keras_loss: bool = False
     tasks: tuple[str, ...] = ()
 
 
@@ -101,16 +106,17 @@ def outline_of_source(target: str) -> Outline | None:
     found = _find_definition(module, attribute, _FOLLOWED_IMPORTS) if attribute.isidentifier() else None
     if found is None:
         return None
-    module, definition = found
-    tasks = _said(module, definition, TASKS) or ()
+    (module, definition), of_user = found, _said(module, attribute, STYLE)
+    name, body = definition.name, definition.body if isinstance(definition, ast.ClassDef) else ()
+    tasks = _said(module, name, TASKS, body) or ()
     if isinstance(definition, ast.ClassDef):
         outline = _outline_class(module, definition, _FOLLOWED_IMPORTS)
         return outline and replace(outline, tasks=tasks)
     signature = _signature(definition)
-    said = _said(module, definition, STYLE)
+    said = of_user or _said(module, name, STYLE)
     is_factory = said == "factory" if said else _is_factory(definition)
     docstring = ast.get_docstring(definition) or ""
-    return None if signature is None else Outline(signature, False, is_factory, docstring, Names(module), tasks)
+    return None if signature is None else Outline(signature, False, is_factory, docstring, Names(module), tasks=tasks)
 
 
 def outline_of_object(target: Any) -> Outline:
@@ -128,10 +134,11 @@ def outline_of_object(target: Any) -> Outline:
     names = BUILTIN_TYPES | vars(sys.modules.get(getattr(called, "__module__", None) or "", ast))
     docstring, tasks = inspect.getdoc(target) or "", tuple(getattr(target, TASKS, ()))
     if isinstance(target, type):
-        return Outline(signature, True, None, docstring, names, tasks)
+        bases = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in target.__mro__}
+        return Outline(signature, True, None, docstring, names, "keras.Loss" in bases, tasks)
     said = getattr(target, STYLE, None)
     is_factory = said == "factory" if said else _is_factory_object(target, [*signature.parameters])
-    return Outline(signature, False, is_factory, docstring, names, tasks)
+    return Outline(signature, False, is_factory, docstring, names, tasks=tasks)
 
 
 def _is_factory_object(target: Any, names: list[str]) -> bool | None:
@@ -221,6 +228,10 @@ def _outline_class(module: str, definition: ast.ClassDef, follow: int) -> Outlin
     initializers = [statement for name, statement in methods if name == "__init__"]
     if definition.keywords or "__new__" in dict(methods) or len(initializers) > 1 or len(definition.bases) > 1:
         return None
+    base = definition.bases[0] if definition.bases else None
+    of_keras = base is None or _is_base_of_keras(module, base)
+    is_loss = base is not None and of_keras and _dotted(base)[-1] == "Loss"
+    inherited = None if of_keras else _outline_base(module, base, follow)
     if initializers:
         initializer = initializers[0]
         if not isinstance(initializer, ast.FunctionDef) or initializer.decorator_list:
@@ -228,16 +239,20 @@ def _outline_class(module: str, definition: ast.ClassDef, follow: int) -> Outlin
         signature = _signature(initializer)
         if signature is None or not signature.parameters:
             return None
+        is_loss = is_loss or (inherited is not None and inherited.is_keras_loss)
         own = signature.replace(parameters=list(signature.parameters.values())[1:], return_annotation=signature.empty)
-        return Outline(own, True, None, docstring or ast.get_docstring(initializer) or "", Names(module))
-    if not definition.bases or _is_base_of_keras(module, definition.bases[0]):
-        return Outline(inspect.Signature(), True, None, docstring, {})
-    base = definition.bases[0]
+        docstring = docstring or ast.get_docstring(initializer) or ""
+        return Outline(own, True, None, docstring, Names(module), is_loss)
+    if of_keras:
+        return Outline(inspect.Signature(), True, None, docstring, {}, is_loss)
+    return inherited and replace(inherited, docstring=docstring or inherited.docstring)
+
+
+def _outline_base(module: str, base: ast.expr | None, follow: int) -> Outline | None:
     found = _find_definition(module, base.id, follow) if isinstance(base, ast.Name) and follow else None
     if found is None or not isinstance(found[1], ast.ClassDef):
         return None
-    inherited = _outline_class(found[0], found[1], follow - 1)
-    return inherited and replace(inherited, docstring=docstring or inherited.docstring)
+    return _outline_class(found[0], found[1], follow - 1)
 
 
 def _is_base_of_keras(module: str, base: ast.expr) -> bool:
@@ -265,12 +280,11 @@ def _signature(definition: _Function) -> inspect.Signature | None:
     return inspect.signature(names["stub"])
 
 
-def _said(module: str, definition: _Function | ast.ClassDef, attribute: str) -> Any:
-    """Return what `name.attribute = <literal>` in a module, or `attribute = <literal>` in a class, says."""
-    wanted = {definition.name: (_parse(module) or definition).body, "": getattr(definition, "body", [])}
-    for owner, statements in wanted.items():
-        names = [owner, attribute] if owner else [attribute]
-        for statement in statements if owner or isinstance(definition, ast.ClassDef) else ():
+def _said(module: str, name: str, attribute: str, body: Sequence[ast.stmt] = ()) -> Any:
+    """Return what `name.attribute = <literal>` in a module says, or `attribute = <literal>` in the body of a class."""
+    parsed = _parse(module)
+    for names, statements in (([name, attribute], parsed.body if parsed else ()), ([attribute], body)):
+        for statement in statements:
             if isinstance(statement, ast.Assign) and names in map(_dotted, statement.targets):
                 try:
                     return ast.literal_eval(statement.value)
@@ -291,8 +305,8 @@ def _is_factory(definition: _Function | ast.Lambda) -> bool:
         if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
             inner.add(node.name)
         elif not isinstance(node, ast.Lambda):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
-                inner.update(name.id for name in node.targets if isinstance(name, ast.Name))
+            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Lambda):
+                inner.update(_bound_names(node))
             if isinstance(node, ast.Return) and node.value is not None:
                 returned.append(node.value)
             pending.extend(ast.iter_child_nodes(node))
@@ -302,11 +316,14 @@ def _is_factory(definition: _Function | ast.Lambda) -> bool:
 def _makes_function(value: ast.expr, inner: set[str]) -> bool:
     if isinstance(value, ast.Lambda) or (isinstance(value, ast.Name) and value.id in inner):
         return True
-    if not isinstance(value, ast.Call) or isinstance(value.func, ast.Call):
+    if isinstance(value, ast.IfExp):
+        return _makes_function(value.body, inner) or _makes_function(value.orelse, inner)
+    if not isinstance(value, ast.Call):
         return False
-    called = _dotted(value.func)
-    wraps = any(_makes_function(argument, inner) for argument in value.args)  # `return tf.function(loss)`
-    return wraps or called[-1] in ("partial", "get") or called[-1][:1].isupper() or "regularizers" in called[:-1]
+    if len(value.args) == 1 and _makes_function(value.args[0], inner):
+        return True  # `return tf.function(loss)`; `tf.map_fn(lambda …, y_pred)` computes something of it
+    called = [""] if isinstance(value.func, ast.Call) else _dotted(value.func)
+    return called[-1] in ("partial", "get") or called[-1][:1].isupper() or "regularizers" in called[:-1]
 
 
 def _dotted(expression: ast.expr) -> list[str]:

@@ -13,6 +13,7 @@ import msgspec
 from lossreg._errors import ParameterError, did_you_mean
 from lossreg._plugin import Description, Parameter, Plugin, Style
 from lossreg._signature import PLAIN, check_call, check_value, plain_number, typed
+from lossreg._source import REDUCTION
 
 if TYPE_CHECKING:
     from lossreg._catalog import Registry
@@ -140,6 +141,8 @@ def parse(registry: Registry, plugin: Plugin, values: Mapping[str, Any], key: st
     spec = Spec(registry, described, *parts)
     for name, parameter in accepted.items():
         value = plain_number(values.get(name, _MISSING))
+        if name == "reduction" and parameter.default == REDUCTION and value in (REDUCTION, _MISSING):
+            continue  # Keras's own, which it saves itself
         if not (isinstance(value, str) and value == _MISSING):
             _sort(parameter, value, join(key, name), spec, *parts)
         elif not parameter.required and name not in values:

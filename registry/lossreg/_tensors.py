@@ -6,6 +6,7 @@ number itself (`if r > 0.5:`), or do something else with a tensor; that is found
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 import traceback
 from collections.abc import Callable, Mapping
@@ -17,8 +18,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lossreg._errors import BrokenPluginError
+from lossreg._errors import BrokenPluginError, text_of
 
+CROSSED = "every target was compared with every prediction"
+MIXED = "what a sample is worth depends on the others in its batch"
 _READS = {"Placeholder", "ReadVariableOp", "ResourceGather"}
 _HERE, *_MACHINERY = (str(Path(path).parent) for path in (__file__, tf.__file__, keras.__file__))
 _OF_KERAS = (keras.Layer, keras.Variable, keras.metrics.Metric, keras.random.SeedGenerator)
@@ -71,8 +74,7 @@ def refusal(
                 pending.extend(tensor.op for tensor in operation.inputs)
         if ignored := [path for path in numbers if id(inputs[path].op) not in reached]:
             return f"its value does not depend on a tensor for '{ignored[0]}'"
-        operations = program.graph.get_operations()
-        state = [op.type for op in operations if op.op_def.is_stateful and op.type not in _READS]
+        state = _effects(program)
         if state and stateless:
             return f"it has side effects, such as random numbers or a state ({state[0]})"
         # What draws random numbers or counts has another value, and another state, at each call.
@@ -80,6 +82,46 @@ def refusal(
             names = " and ".join(f"'{path}'" for path in numbers)
             return f"its value with a tensor for {names} is another"
     return ""
+
+
+def crossing(make: Callable[[], Callable[..., Any]], y_true: Any, y_pred: Any) -> str | None:
+    """Say how the samples of a batch meet in a loss, `CROSSED` or `MIXED`; nothing if they do not, `None` if untold.
+
+    Two samples together are held against each alone, and against all pairs. The loss is traced first, so that nothing
+    is drawn, counted or kept.
+    """
+    with contextlib.suppress(Exception), tf.init_scope():
+        random = np.random.default_rng(0)
+        y, p = (example(x, random, samples=2) for x in (y_true, y_pred))
+        p = p[::-1]  # high where y is low: a distance may be linear in data that lie otherwise
+        specs = [tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in (y, p)]
+        if _effects(tf.function(lambda *data: make()(*data), autograph=False).get_concrete_function(*specs)):
+            return None
+        function, tolerance = make(), 0.02 if "16" in p.dtype.name else 1e-3
+
+        def mean(*pairs: tuple[int, int]) -> Any:
+            return np.mean([np.mean(function(y[i : i + 1], p[j : j + 1])) for i, j in pairs])
+
+        def close(*sizes: Any) -> bool:  # a sum may have been taken where a mean could be
+            return bool(np.isclose(value.mean(), sizes, tolerance, tolerance / 100 * np.abs(value).max()).any())
+
+        value = np.asarray(function(y, p))
+        alone = mean((0, 0), (1, 1))
+        if close(alone, 2 * alone):
+            return ""
+        every = (alone + mean((0, 1), (1, 0))) / 2
+        if not np.isfinite([value.mean(), every]).all():
+            return None
+        if close(every, 2 * every, 4 * every):
+            return CROSSED
+        return MIXED if value.ndim else ""
+    return None
+
+
+def _effects(program: Any) -> list[str]:
+    """Return what a traced function does besides computing: random numbers, a state."""
+    operations = program.graph.get_operations()
+    return [op.type for op in operations if op.op_def.is_stateful and op.type not in _READS]
 
 
 def state_of(made: Any) -> str:
@@ -110,7 +152,7 @@ def reason(error: BaseException) -> str:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_HERE)]
     frames = [frame for frame in frames if not frame.filename.startswith(tuple(_MACHINERY))] or frames
     where = f" ({frames[0].filename}:{frames[0].lineno}: {frames[0].line})" if frames else ""
-    message = textwrap.shorten(str(error).strip().partition("\n")[0], 200, placeholder="…")
+    message = textwrap.shorten(text_of(error).strip().partition("\n")[0], 200, placeholder="…")
     return f"{type(error).__name__}: {message}{where}"
 
 
@@ -147,11 +189,15 @@ def _refuse_to_create(creator: Any, **settings: Any) -> Any:
 
 
 def example(like: Any, random: np.random.Generator, samples: int = 0) -> Any:
-    """Return the data itself, or such data where it is symbolic or so many samples are wanted: numbers, or zeros."""
+    """Return the data itself, or such data where it is symbolic or so many samples are wanted: numbers, or zeros.
+
+    Several samples differ: by turns they are low and high, or 0 and 1.
+    """
     if not samples and (hasattr(like, "numpy") or isinstance(like, np.ndarray)):
         return like
     shape = [size or 2 for size in like.shape]
     shape = [samples, *shape[1:]] if samples else shape
     dtype = keras.backend.standardize_dtype(like.dtype)
-    values = random.uniform(0.1, 0.9, shape) if "float" in dtype else np.zeros(shape)
+    high = np.indices(shape)[0] % 2 if samples else np.zeros(shape)
+    values = random.uniform(0.1, 0.4 if samples else 0.9, shape) + high / 2 if "float" in dtype else high
     return keras.ops.convert_to_tensor(values, dtype=dtype)

@@ -5,25 +5,24 @@ This module imports Keras.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from lossreg._bound import Bound, unreduced
 from lossreg._errors import ShapeError
 from lossreg._spec import Spec
-from lossreg._tensors import example
+from lossreg._tensors import CROSSED, crossing
 
 
 @keras.saving.register_keras_serializable("lossreg")
 class RegisteredLoss(Bound, keras.losses.Loss):
     """A registered loss, as Keras takes it.
 
-    The plugin is handed `y_true` and `y_pred` of the same rank, as Keras does for its own functions; what it returns
-    per sample is weighted by `sample_weight` and reduced: averaged, or as a plugin that is a `keras.losses.Loss` says.
+    A function is handed `y_true` and `y_pred` of the same rank, as Keras does; what it returns per sample is weighted
+    by `sample_weight` and reduced: averaged, or as a plugin that is a `keras.losses.Loss` says.
     A `keras.losses.Loss` with a `__call__` of its own does all of this itself.
 
     Arguments:
@@ -32,6 +31,8 @@ class RegisteredLoss(Bound, keras.losses.Loss):
 
     def __init__(self, spec: Spec) -> None:
         keras.losses.Loss.__init__(self, name=spec.plugin.name)
+        self._tried: dict[tuple[int, int], str | None] = {}
+        self._warned = False
         Bound.__init__(self, spec)
         function: Any = self._function
         self._is_keras_loss = isinstance(function, keras.losses.Loss)
@@ -51,43 +52,47 @@ class RegisteredLoss(Bound, keras.losses.Loss):
 
         Arguments:
             y_true: targets, of shape `(batch, …)`.
-            y_pred: predictions, of the same rank; a trailing axis of one is added or removed where they differ.
+            y_pred: predictions; for a function a trailing axis of one is added or removed where the ranks differ.
 
         Raises:
             ShapeError: if every target was compared with every prediction: a broadcasting bug.
         """
-        if not keras.tree.is_nested(y_true) and not keras.tree.is_nested(y_pred):
+        if keras.tree.is_nested(y_true) or keras.tree.is_nested(y_pred):
+            return self._call(y_true, y_pred)
+        # Keras hands an object the data as they are; one that would broadcast them is handed equal ranks, too.
+        if not self._is_keras_loss or self._crossing(y_true, y_pred) == CROSSED:
             y_true, y_pred = _same_rank(y_true, y_pred)
         value = self._call(y_true, y_pred)
-        if not keras.tree.is_nested(y_pred):
+        if not self._in_trace:
             self._refuse_broadcast(keras.ops.shape(value), y_true, y_pred)
         return value
 
-    def _refuse_broadcast(self, value: tuple[Any, ...], y_true: Any, y_pred: Any) -> None:
-        """Refuse a value with an axis that the predictions do not have, if every target met every prediction in it."""
-        known = all(
-            not isinstance(size, int) or size == 1 or not isinstance(expected, int) or size == expected
-            for size, expected in zip(value, keras.ops.shape(y_pred), strict=False)
-        )
-        if (len(value) <= len(y_pred.shape) and known) or not self._crosses(y_true, y_pred):
-            return
-        raise ShapeError(
-            f"loss '{self.plugin.name}' ({self.plugin.origin}) returned a value of shape {tuple(value)} for "
-            f"predictions of shape {tuple(y_pred.shape)}: every target was compared with every prediction. "
-            "Keep the last axis of both, or remove it from both."
-        )
+    def _crossing(self, y_true: Any, y_pred: Any) -> str | None:
+        """Say how the samples of a batch meet in it; tried once for data of these ranks."""
+        ranks = len(y_true.shape), len(y_pred.shape)
+        if ranks not in self._tried:
+            self._tried[ranks] = crossing(lambda: unreduced(self._make({})), y_true, y_pred)
+        return self._tried[ranks]
 
-    def _crosses(self, y_true: Any, y_pred: Any) -> bool:
-        """Whether the value of two samples is that of all pairs of them, and not that of each alone."""
-        function, random = unreduced(self._function), np.random.default_rng(0)
-        with tf.init_scope():
-            y, p = (example(x, random, samples=2) for x in (y_true, y_pred))
-            try:
-                pairs = [[np.mean(function(y[i : i + 1], p[j : j + 1])) for j in (0, 1)] for i in (0, 1)]
-                together = np.mean(function(y, p))
-            except Exception:
-                return True  # not even one sample: it cannot be told, and its shape is wrong
-        return bool(np.isclose(together, np.mean(pairs)) and not np.isclose(together, np.trace(pairs) / 2))
+    def _refuse_broadcast(self, value: tuple[Any, ...], y_true: Any, y_pred: Any) -> None:
+        """Refuse to compare every target with every prediction; warn once where that is in doubt."""
+        found, shape = self._crossing(y_true, y_pred), tuple(y_pred.shape)
+        if found is None:  # all that is known of it is the shape of its value
+            sizes = zip(value, shape, strict=False)
+            odd = any({type(a), type(b)} == {int} and a not in (1, b) for a, b in sizes) or len(value) > len(shape)
+            found = f"perhaps {CROSSED}" if odd else ""
+        declared = (getattr(x, "lossreg_per_sample", True) for x in (self.plugin.load(), self._function))
+        if not found or (self._warned and found != CROSSED) or not all(declared):
+            return
+        message = (
+            f"loss '{self.plugin.name}' ({self.plugin.origin}) returned a value of shape {tuple(value)} for "
+            f"predictions of shape {shape}: {found}. Keep the last axis of both, or remove it from both. If it relates "
+            "the samples of a batch on purpose, declare it by its attribute: lossreg_per_sample = False."
+        )
+        if found == CROSSED:
+            raise ShapeError(message)
+        self._warned = True
+        warnings.warn(message, stacklevel=2)
 
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes an equal loss of."""

@@ -13,7 +13,7 @@ import pytest
 import lossreg
 
 KINDS = [lossreg.losses, lossreg.regularizers, lossreg.schedules, lossreg.learned]
-BOOKKEEPING = {"self", "name", "reduction", "dtype"}
+BOOKKEEPING = {"self", "name", "dtype"}
 DESCRIBE_ALL = """
 import json, sys
 import lossreg

@@ -63,6 +63,21 @@ def test_loky_worker_that_is_killed(tmp_path: Path) -> None:
     assert "A worker died" in done.stdout
 
 
+def test_a_job_that_ends_its_worker_is_a_row_and_the_others_run(tmp_path: Path) -> None:
+    command = [sys.executable, str(APP), "--multirun", "hydra/launcher=vectorized", "hydra.sweep.dir=sweep"]
+    jobs = ["hydra.launcher.backend=loky", "hydra.launcher.n_jobs=2", "note=quits", "fail=1", "seed=range(0,4)"]
+    done = subprocess.run([*command, *jobs], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1
+    found = {row["job"]: row for row in rows(tmp_path / "sweep" / "results.csv")}
+    assert {job: row["status"] for job, row in found.items()} == {
+        "0": "completed",
+        "1": "failed",
+        "2": "completed",
+        "3": "completed",
+    }
+    assert "'bce' of package lossreg 0.1.0" in found["1"]["error"]
+
+
 @pytest.fixture
 def dask_address() -> Iterator[str]:
     distributed = pytest.importorskip("distributed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lossreg import sweeps
 from lossreg.sweeps import Batch, CannotBatch, Outcome
+from lossreg.sweeps._batch import JobFailed
 from tests.sweeps.sweep_app import app
 from tests.sweeps.test_results import rows
 
@@ -70,7 +72,11 @@ def multirun(hydra_restore_singletons: None, tmp_path: Path, monkeypatch: pytest
         launches = hydra.multirun("config", task, [*fixed, *overrides], with_log_configuration=False)
         return [returned for returns in launches for returned in returns]
 
+    before = signal.getsignal(signal.SIGINT)
     yield multirun
+    # A program ends with its sweep; here one that failed would go on listening to Ctrl-C, and end the tests' process.
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, before)
     GlobalHydra.instance().clear()
 
 
@@ -281,6 +287,53 @@ def test_a_job_that_fails_in_a_batch_is_a_row(
     found = rows(tmp_path / "sweep" / "results.csv")
     assert [row["status"] for row in found] == ["completed", "failed", "diverged"]
     assert "#1 failed: ValueError: seed 1 is unlucky\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("launcher", ["basic", "vectorized"])
+@pytest.mark.parametrize(
+    ("note", "said"),
+    [
+        ("exit", "SystemExit: seed 1 is unlucky"),
+        ("interrupt", "KeyboardInterrupt: seed 1 is unlucky"),
+        ("deep", "RecursionError: seed 1 is unlucky"),
+        ("mute", "Mute: (what it says raises SystemExit)"),
+    ],
+)
+def test_a_job_that_ends_by_what_is_no_error_is_a_row_and_the_others_run(
+    multirun: Multirun, tmp_path: Path, capsys: pytest.CaptureFixture[str], launcher: str, note: str, said: str
+) -> None:
+    log = "hydra.job_logging.root={handlers:[console,file],level:INFO}"
+    with pytest.raises((JobFailed, RecursionError, app.Mute)):
+        multirun("seed=0,1,2", "fail=1", f"note={note}", f"hydra/launcher={launcher}", log)
+    found = rows(tmp_path / "sweep" / "results.csv")
+    assert [row["status"] for row in found] == ["completed", "failed", "completed"]
+    assert found[1]["error"] == said
+    assert f"#1 failed: {said}\n" in capsys.readouterr().out
+    (text,) = [path.read_text() for path in (tmp_path / "sweep" / "1").glob("*.log")]
+    assert "Traceback" in text
+    assert "in measure" in text
+
+
+def test_what_an_app_s_group_or_limit_raises_is_a_reason_to_run_alone(multirun: Multirun, tmp_path: Path) -> None:
+    def broken(config: Any) -> Any:
+        raise TypeError("object of type 'int' has no len()")
+
+    multirun("seed=0,1", "hydra.sweep.dir=group", task=Recorder(group=broken).task())
+    multirun("seed=0,1", "hydra.sweep.dir=limit", task=Recorder(limit=broken).task())
+    for folder in ("group", "limit"):
+        assert [row["status"] for row in rows(tmp_path / folder / "results.csv")] == ["completed"] * 2
+
+
+@pytest.mark.parametrize("note", ["null", "alone"])
+def test_fail_fast_stops_at_the_first_failure_and_resume_goes_on(multirun: Multirun, tmp_path: Path, note: str) -> None:
+    jobs = ["seed=0,1,2,3", "fail=1", f"note={note}", "hydra.launcher.chunk_size=1"]
+    with pytest.raises(ValueError, match="unlucky"):
+        multirun(*jobs, "hydra.launcher.fail_fast=true")
+    assert [row["status"] for row in rows(tmp_path / "sweep" / "results.csv")] == ["completed", "failed"]
+    with pytest.raises(JobFailed, match="unlucky"):
+        multirun(*jobs)
+    found = rows(tmp_path / "sweep" / "results.csv")
+    assert [row["status"] for row in found] == ["completed", "failed", "completed", "completed"]
 
 
 def test_a_batch_that_forgets_a_job_is_an_error(multirun: Multirun) -> None:

@@ -119,3 +119,66 @@ def test_hydra_s_own_ray_launcher(run: Run, tmp_path: Path) -> None:
     result = run("-m", "hydra/launcher=ray", "loss=bce,mse", "epochs=5", "verbose=0")
     assert result.returncode == 0, result.stderr
     assert [row["status"] for row in read(sweep_of(tmp_path))] == ["completed"] * 2
+
+
+def test_printing_costs_no_result(run: Run, tmp_path: Path) -> None:
+    result = run("epochs=2", "hydra.run.dir=one", PYTHONIOENCODING="ascii")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "one" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("option", ["chunk_size=-5", "chunk_size=0", "n_jobs=0", "job_directories=maybe"])
+def test_an_option_of_the_launcher_that_cannot_be_is_refused_by_its_key(option: str, run: Run) -> None:
+    result = run("-m", "hydra/launcher=vectorized", f"hydra.launcher.{option}", "seed=1,2")
+    assert result.returncode == 1
+    assert f"hydra.launcher.{option}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+SPITEFUL = {
+    "quits": "import sys\nsys.exit(0)\ndef loss(y_true, y_pred): ...",
+    "breaks": "def loss(y_true, y_pred): raise KeyboardInterrupt('\\x1b[2J [/red]')",
+}
+
+
+@pytest.mark.parametrize("launcher", ["joblib"])  # the others: test_launch
+def test_plugins_that_end_by_what_is_no_error_are_rows_that_name_their_package(
+    launcher: str, run: Run, tmp_path: Path, no_tensorflow: Path
+) -> None:
+    site = tmp_path / "site"
+    (site / "spite-1.0.dist-info").mkdir(parents=True)
+    (site / "spite-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: spite\nVersion: 1.0\n")
+    points = "".join(f"{name} = {name}_module:loss\n" for name in SPITEFUL)
+    (site / "spite-1.0.dist-info" / "entry_points.txt").write_text(f"[lossreg.losses]\n{points}")
+    for name, code in SPITEFUL.items():
+        (site / f"{name}_module.py").write_text(code)
+    options = [
+        "epochs=2",
+        "verbose=0",
+        "hydra.sweep.dir=sweep",
+        *(["hydra.launcher.n_jobs=2"] * (launcher == "joblib")),
+    ]
+    single = run("loss=quits", path=(no_tensorflow, site))
+    assert single.returncode == 1
+    assert "'quits' of package spite 1.0 cannot be used: importing" in single.stderr
+    assert "Traceback" not in single.stderr
+    command = ["-m", f"hydra/launcher={launcher}", "loss=quits,breaks,mse", *options]
+    first = run(*command, path=(site,), PYTHONIOENCODING="ascii")
+    found = {row["override.loss"]: row for row in read(tmp_path / "sweep")}
+    assert {name: row["status"] for name, row in found.items()} == {
+        "quits": "failed",
+        "breaks": "failed",
+        "mse": "completed",
+    }
+    assert (
+        "'quits' of package spite 1.0 cannot be used: importing quits_module:loss raised SystemExit: 0"
+        in (found["quits"]["error"])
+    )
+    assert "'breaks' of package spite 1.0 raised KeyboardInterrupt: \\x1b[2J [/red]" in found["breaks"]["error"]
+    again = run(*command, path=(site,), PYTHONIOENCODING="ascii")
+    for result in (first, again):
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr + result.stdout
+        assert "\x1b[2J" not in result.stderr + result.stdout
+    assert first.stderr.splitlines()[-2:] == again.stderr.splitlines()[-2:]
+    assert "Traceback" in (tmp_path / "sweep" / "0" / "train.log").read_text()

@@ -184,7 +184,7 @@ def test_a_disk_that_refuses_the_table_stops_no_job(sweep: Sweep, tmp_path: Path
     (tmp_path / "sweep" / ".results.csv.lock").mkdir(parents=True)  # no file can be opened there, whoever runs this
     done = sweep("seed=0,1")
     assert done.returncode == 1
-    assert "No job of this sweep has a row in " in done.stderr
+    assert "2 of 2 jobs have no row in " in done.stderr
     assert (tmp_path / "sweep" / "1" / "metrics.json").exists()
     assert done.stdout.count(": no row in results.csv: ") == 2
     assert "Traceback" not in done.stdout + done.stderr
@@ -204,6 +204,9 @@ def test_a_disk_that_refuses_the_table_stops_no_job(sweep: Sweep, tmp_path: Path
         (b"job,status,error,seed\nx,completed,,0\n", 2),
         (b"job,status,error,seed\n0,completed,,0\n1,completed,,1,2", 3),
         (b"something else", 1),
+        (b'job,status,error,r,brier\n0,completed,,0.5,0.1\n1,completed,,"0,8",0.1\n', 3),
+        (b'job,status,error,r,brier\n0,completed,,"-1,5e-05",0.1\n', 2),
+        (b'job,status,error,r,brier\n0,completed,,2,"1.234,5"', 2),
         ("job,status,error\n0,completed,\n".encode("utf-16"), 1),
     ],
 )
@@ -227,12 +230,15 @@ def test_a_table_that_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
 
 
 def test_no_cell_is_a_formula_and_each_reads_as_it_was(tmp_path: Path) -> None:
-    values = ["=1+1", "+x", "-x", "@SUM(1)", "'=1'", "''=1", "-5", "-1e-3", "'a, b'", "＝1", "a=b"]
+    values = ["=1+1", "+x", "-x", "@SUM(1)", "'=1'", "''=1", "-5", "-1e-3", "＝1", "a=b", "0,8", "'1,5"]
+    values += ["+5", "+inf", "-inf", "-nan", "-1_0", "-٣", "-.5", "-5.", "5", "1e5"]
+    values += ["'a, b'", "\t=1", "\tx", "'\tx", " =1"]
     table = ResultsTable(tmp_path / "results.csv", ["m"])
     table.append([Row(job, [f"note={value}", "+a@b=c"], metrics={"m": value}) for job, value in enumerate(values)])
     with table.path.open(newline="") as file:
         cells = [cell for line in csv.reader(file) for cell in line]
-    assert [cell for cell in cells if cell[:1] in {"=", "+", "-", "@", "＝"}] == ["-5", "-5", "-1e-3", "-1e-3"]
+    begun = [cell for cell in cells if cell[:1] in set("=+-@＝\t\r")]
+    assert begun == [cell for number in ("-5", "-1e-3", "-.5", "-5.") for cell in (number, number)]
     again = ResultsTable(table.path, ["m"])
     assert [row["note"] for row in again.read()] == [row["m"] for row in again.read()] == values
     before = table.path.read_bytes()

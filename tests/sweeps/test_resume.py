@@ -10,10 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from lossreg.sweeps._resume import command
 from tests.sweeps.test_launch import Multirun, multirun  # noqa: F401 - a fixture
@@ -66,7 +69,7 @@ def wait_for_rows(folder: Path, count: int) -> None:
     pytest.fail("no rows appeared")
 
 
-@pytest.mark.parametrize(("launcher", "kills"), [("vectorized", 10), ("basic", 1), ("joblib", 1)])
+@pytest.mark.parametrize(("launcher", "kills"), [("vectorized", 4), ("basic", 1), ("joblib", 1)])
 def test_a_killed_sweep_ends_with_the_table_of_an_undisturbed_one(
     start: Start, sweep: Sweep, tmp_path: Path, launcher: str, kills: int
 ) -> None:
@@ -177,7 +180,7 @@ def test_a_table_without_its_sweep_is_refused(sweep: Sweep, tmp_path: Path) -> N
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_failed_job_stays_failed_until_its_row_is_deleted(multirun: Multirun, tmp_path: Path) -> None:  # noqa: F811
+def test_a_failed_job_stays_failed_until_it_is_to_run_again(multirun: Multirun, tmp_path: Path) -> None:  # noqa: F811
     arguments = ["seed=0,1,2", "fail=1", f"log={tmp_path}/log"]
     path = tmp_path / "sweep" / "results.csv"
     for launcher in ("basic", "vectorized", "basic"):
@@ -186,32 +189,39 @@ def test_a_failed_job_stays_failed_until_its_row_is_deleted(multirun: Multirun, 
         assert len((tmp_path / "log").read_text().splitlines()) == 3
         assert [row["status"] for row in rows(path)] == ["completed", "failed", "completed"]
     path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if "unlucky" not in line))
-    with pytest.raises(ValueError, match="unlucky"):
-        multirun(*arguments)
-    assert (tmp_path / "log").read_text().splitlines()[3].startswith("batch-of-1 bce 1 ")
-    assert [row["status"] for row in rows(path)] == ["completed", "failed", "completed"]
+    retry = "++hydra.callbacks.results.retry_failed=true"
+    for launcher, option in [("vectorized", ()), ("vectorized", (retry,)), ("basic", (retry,))]:
+        with pytest.raises(ValueError, match="unlucky"):
+            multirun(*arguments, f"hydra/launcher={launcher}", *option)
+        assert [row["status"] for row in rows(path)] == ["completed", "failed", "completed"]
+    again = [line.split()[:3] for line in (tmp_path / "log").read_text().splitlines()[3:]]
+    assert again == [["batch-of-1", "bce", "1"], ["batch-of-1", "bce", "1"], ["alone", "bce", "1"]]
 
 
-@pytest.mark.filterwarnings("ignore")  # Optuna 2.10 has some
-def test_a_sweeper_that_learns_goes_on_where_it_was(multirun: Multirun, tmp_path: Path) -> None:  # noqa: F811
-    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    arguments = [
-        *("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=6", "loss.r=interval(0,1)"),
-        *("hydra.sweeper.sampler.seed=1", "hydra.sweeper.sampler.n_startup_trials=2", "loss=mix"),
-    ]
+@pytest.mark.parametrize("launcher", ["basic", "vectorized"])
+def test_more_seeds_extend_a_sweep(multirun: Multirun, tmp_path: Path, launcher: str) -> None:  # noqa: F811
+    def extend(*seeds: str) -> list[tuple[str, ...]]:
+        returns = multirun("loss=mix,bce", *seeds, f"log={tmp_path}/log", f"hydra/launcher={launcher}")
+        found = rows(tmp_path / "sweep" / "results.csv")
+        assert len(returns) == len(found) == len((tmp_path / "log").read_text().splitlines())
+        values = {(row["override.loss"], float(row["seed"])): float(row["brier"]) for row in found}
+        named = [[value.partition("=")[2] for value in returned.overrides or ()] for returned in returns]
+        assert [returned.return_value for returned in returns] == [
+            values[loss, float(seed)] for loss, seed, *_ in named
+        ]
+        return [(row["job"], row["override.loss"], row["seed"]) for row in found]
 
-    def optimize() -> None:
-        with pytest.raises(TypeError):  # Optuna's sweeper returns nothing, which the fixture does not expect
-            multirun(*arguments, f"log={tmp_path}/log")
-
-    optimize()
-    undisturbed = table(tmp_path / "sweep")
-    assert len({row["loss.r"] for row in undisturbed}) == 6
+    first = extend("seed=4")
+    second = extend("seed=4,5")
+    assert first == [("0", "mix", "4"), ("1", "bce", "4")]
+    assert second == [*first, ("2", "mix", "5"), ("3", "bce", "5")]
     path = tmp_path / "sweep" / "results.csv"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
-    optimize()
-    assert table(tmp_path / "sweep") == undisturbed
-    assert len((tmp_path / "log").read_text().splitlines()) == 6 + 3
+    path.write_text(path.read_text().replace(",4,", ",4.0,").replace("true", "TRUE"))  # as a spreadsheet may do
+    third = extend("seed=shuffle(range(3,7))")
+    assert [row[:2] for row in third[:4]] == [row[:2] for row in second]
+    assert len(third) == 8
+    with pytest.raises(SystemExit, match=r"overrides: loss=mix,bce seed=shuffle\(range\(3,7\)\) .* then"):
+        extend("seed=4,5")
 
 
 def test_the_manifest_says_what_the_sweep_is(sweep: Sweep, tmp_path: Path) -> None:
@@ -256,10 +266,28 @@ def test_a_sweep_that_another_process_runs_is_refused(start: Start, sweep: Sweep
     assert "holds a sweep that another process is running now" in refused.stdout.splitlines()[-1]
 
 
-def test_a_multirun_that_runs_nothing_is_no_success(multirun: Multirun) -> None:  # noqa: F811
-    for _ in range(2):  # resumed too
+@pytest.mark.parametrize("launcher", ["basic", "vectorized"])
+def test_how_many_rows_are_lost_is_said(multirun: Multirun, tmp_path: Path, launcher: str) -> None:  # noqa: F811
+    lock = tmp_path / "sweep" / ".results.csv.lock"
+
+    def fills_the_disk(cfg: DictConfig) -> None:
+        if cfg.seed == 2:
+            lock.unlink()
+            lock.mkdir()  # no file can be opened there, whoever runs this
+
+    with pytest.raises(SystemExit, match=r"^3 of 5 jobs have no row in .*results\.csv: they could not be written\.$"):
+        multirun("seed=range(0,5)", f"hydra/launcher={launcher}", task=fills_the_disk)
+    assert [row["seed"] for row in rows(tmp_path / "sweep" / "results.csv")] == ["0", "1"]
+    lock.rmdir()
+    multirun("seed=range(0,5)", f"hydra/launcher={launcher}", task=lambda cfg: None)
+    assert [row["seed"] for row in rows(tmp_path / "sweep" / "results.csv")] == list("01234")
+
+
+@pytest.mark.parametrize("nothing", ["seed=range(5,1)", "loss=glob(zz*)"])
+def test_a_multirun_that_runs_nothing_is_no_success(multirun: Multirun, nothing: str) -> None:  # noqa: F811
+    for launcher in ("basic", "vectorized"):  # the second is resumed
         with pytest.raises(SystemExit, match="No job of this sweep"):
-            multirun("seed=range(5,1)")
+            multirun(nothing, f"hydra/launcher={launcher}")
 
 
 @pytest.mark.parametrize(
@@ -269,6 +297,7 @@ def test_a_multirun_that_runs_nothing_is_no_success(multirun: Multirun) -> None:
         (["-m", "x='a b'", "hydra.sweep.dir=b", "-cn", "c=d"], """-m 'x='"'"'a b'"'"'' hydra.sweep.dir=a -cn c=d"""),
         (["-cd", "e=f", "-m"], "-cd e=f -m hydra.sweep.dir=a"),
         (["-m", "~reg", "-cp=g"], "-m '~reg' hydra.sweep.dir=a -cp=g"),
+        (["-m", "+hydra.sweep.dir=b", "++hydra.sweep.dir=c", "x=1"], "-m x=1 hydra.sweep.dir=a"),
     ],
 )
 def test_the_printed_command_is_one_that_runs(
@@ -276,3 +305,22 @@ def test_the_printed_command_is_one_that_runs(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     assert command(Path("a")) == f"python train.py {printed}"
+
+
+@pytest.mark.parametrize(
+    "name", ["ü", "a b", "it's", "a,b=1", "x[1]", "back\\slash", "end\\", "\\'", "(a)", "50%", "日本"]
+)
+def test_the_printed_folder_is_the_folder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the shell, and then for Hydra's grammar."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "x=1"])
+    (override,) = OverridesParser.create().parse_overrides(shlex.split(command(Path(name)))[-1:])
+    assert str(override.value()) == name
+
+
+@pytest.mark.parametrize(("module", "printed"), [("pkg.app", "pkg.app"), ("pkg.__main__", "pkg")])
+def test_a_program_that_is_a_module_is_printed_as_one(
+    module: str, printed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/somewhere/pkg/app.py", "-m", "x=1"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", ModuleSpec(module, None, origin=sys.argv[0]))
+    assert command(Path("a")) == f"python -m {printed} -m x=1 hydra.sweep.dir=a"

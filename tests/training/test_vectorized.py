@@ -183,6 +183,15 @@ def test_a_plugin_that_cannot_be_vectorized_is_named_with_the_reason(name: str, 
         train_many([study(loss={"name": name, "r": r}) for r in (0.25, 0.75)])
 
 
+def test_a_broadcasting_bug_is_an_error_as_it_is_in_a_run_alone() -> None:
+    @lossreg.losses.register("own_crossed", replace=True)
+    def crossed(y_true: Any, y_pred: Any, r: float = 1.0) -> Any:
+        return r * ops.mean(ops.square(y_true[:, 0] - y_pred), axis=-1)
+
+    with pytest.raises(lossreg.ShapeError, match=r"loss 'own_crossed' .*every target was compared"):
+        train_many([study(loss={"name": "own_crossed", "r": r}) for r in (0.25, 0.75)])
+
+
 def test_the_line_is_that_of_the_plugin_inside_another() -> None:
     with pytest.raises(CannotVectorizeError, match=r"loss 'weighted' .*loss\.terms\.a\.r.*: if r > 0\.5:\)"):
         train_many([study(loss=weighted({"name": "own_branching", "r": r}, 0.5)) for r in (0.25, 0.75)])
@@ -278,6 +287,8 @@ def test_a_mistake_in_what_the_configs_share_is_the_run_s_own_error() -> None:
         train_many([study(loss={"name": "mix", "q": 1})])
     with pytest.raises(ConfigError, match=r"optimizer\.learning_rate"):
         train_many([study(optimizer__learning_rate=-1.0)])
+    with pytest.raises(ConfigError, match=r"loss\.reduction=none: the study trains with one number"):
+        train_many([study(loss={"name": "mean_squared_error", "reduction": "none"})])
 
 
 # One program for many chunks.

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -32,7 +33,10 @@ def run(main: Callable[[], Any], *mistakes: type[Exception]) -> None:
     """
     from hydra_plugins.lossreg._search_path import RegistrySearchPath
     from lossreg import RegistryError
+    from lossreg._errors import print_anything, printable, said
+    from lossreg.sweeps._batch import JobFailed
 
+    print_anything()
     Plugins.instance().register(RegistrySearchPath)
     # Hydra copies this store for every group that --help lists, which doubles its time; nothing changes it once filled.
     store: Any = ConfigStore.instance()
@@ -47,11 +51,20 @@ def run(main: Callable[[], Any], *mistakes: type[Exception]) -> None:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if not isinstance(error, (HydraException, RegistryError, *mistakes, OSError)) and not _raised_by_hydra(error):
+        ours = HydraException, RegistryError, JobFailed, BrokenExecutor, *mistakes, OSError
+        of_a_job = isinstance(error, JobFailed) or _ended_a_job_of_a_sweep(error)  # its traceback is in the job's log
+        if not isinstance(error, ours) and not of_a_job and not _raised_by_hydra(error):
             raise
-        sys.exit(f"{explain(error)}\n({FULL_ERROR}=1 shows the traceback.)")
+        message = str(error) if isinstance(error, JobFailed) else said(error) if of_a_job else explain(error)
+        message = " ".join(message.split()) if of_a_job else message  # as it is in the row, and when it is resumed
+        sys.exit(f"{printable(message)}\n({FULL_ERROR}=1 shows the traceback.)")
     finally:
         del os.environ[FULL_ERROR]
+
+
+def _ended_a_job_of_a_sweep(error: BaseException) -> bool:
+    frames = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+    return {"multirun", "return_value"} <= frames
 
 
 def _raised_by_hydra(error: BaseException) -> bool:
@@ -62,12 +75,14 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 def explain(error: BaseException) -> str:
     """Say in one short message what was wrong, where, and what would be right."""
+    from lossreg._errors import text_of
+
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         return _explain_option(error.missing_cfg_file, list(error.options))
     cause = error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
         return _explain_key(cause.full_key or "", str(cause.key), cause.parent_node)
-    message = str(error).strip()
+    message = text_of(error).strip()
     lines = [message.partition("\n")[0] if isinstance(error, OmegaConfBaseException) else message]
     if isinstance(cause, OmegaConfBaseException):
         lines.append(str(cause).strip().partition("\n")[0])

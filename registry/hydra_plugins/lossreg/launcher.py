@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict, read_write
 
 
 @dataclass
@@ -21,6 +22,7 @@ class VectorizedLauncherConf:
     Arguments:
         job_directories: whether the jobs of a batch have directories with config and metrics; `"auto"`: up to 300 jobs.
         chunk_size: how many jobs run in one program at most; by default as many as fit in memory.
+        fail_fast: whether to stop at the first job that fails; the same command goes on with the rest.
         backend: where the programs run: `serial` (in this process), `loky` (processes here), `ray` or `dask`.
         n_jobs: how many programs run at once, where the backend is not `serial`; -1: one per processor.
         address: of a ray or dask cluster; without it one is started on this machine.
@@ -29,6 +31,7 @@ class VectorizedLauncherConf:
     _target_: str = "hydra_plugins.lossreg.launcher.VectorizedLauncher"
     job_directories: Any = "auto"
     chunk_size: int | None = None
+    fail_fast: bool = False
     backend: str = "serial"
     n_jobs: int = -1
     address: str | None = None
@@ -54,4 +57,33 @@ class VectorizedLauncher(Launcher):
         self._launch = Launch(hydra_context, task_function, config, **self.options)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        return self._launch(job_overrides, initial_job_idx)
+        return self.launch_numbered(job_overrides, range(initial_job_idx, initial_job_idx + len(job_overrides)))
+
+    def launch_numbered(self, job_overrides: Sequence[Sequence[str]], numbers: Sequence[int]) -> Sequence[JobReturn]:
+        """Launch jobs that have any numbers, in ascending order."""
+        return self._launch(job_overrides, numbers)
+
+
+class SparingLauncher(Launcher):
+    """Hands the jobs that have no row to the launcher in whose place the callback `SweepResults` puts it."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from lossreg.sweeps import SweepResults
+        from lossreg.sweeps._resume import SparingLoader
+
+        callbacks = hydra_context.callbacks.callbacks
+        (results,) = (callback for callback in callbacks if isinstance(callback, SweepResults) and callback.launcher)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.launcher = results.launcher
+        self._launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+        self._context: Any = hydra_context  # its loader is one that the sweeper composes each job with, to try it
+        self._done, self._loader = results.done, hydra_context.config_loader
+        self._sparing: Any = SparingLoader(self._loader, self._done)
+        self._context.config_loader = self._sparing  # type: ignore[assignment]
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        self._context.config_loader = self._loader
+        try:
+            return self._done.launch(self._launcher, job_overrides, initial_job_idx)
+        finally:
+            self._context.config_loader = self._sparing

@@ -55,6 +55,7 @@ def sample_weights(plugin: PluginUnderTest) -> str:
 
     Return one value per sample from call(), and leave the weighting and the mean to Keras.
     """
+    skip_if(plugin.broadcasts, "every target is compared with every prediction; see the check 'ranks'")
     scalar, reduction = not call(plugin.function, *plugin.data(0)).ndim, plugin.made.reduction
     skip_if(scalar, "the loss is one scalar for the batch, so that samples cannot be weighted")
     skip_if(reduction in (None, "none", "mean_with_sample_weight"), f"its reduction is {reduction}")

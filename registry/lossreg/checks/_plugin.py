@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lossreg import KINDS, Parameter, Registry
+from lossreg._source import REDUCTION
 from lossreg._spec import is_number
 from lossreg.checks._arrays import Array, call, close, differentiate, first_of, same, touches_random_state
 from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, drawn_by, find_domain
@@ -72,7 +73,8 @@ class PluginUnderTest:
 
     @functools.cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        return self.registry.describe(self.name).parameters
+        """The parameters of the plugin itself; a Keras loss is held to it before it is reduced."""
+        return tuple(p for p in self.registry.describe(self.name).parameters if p.default != REDUCTION)
 
     @property
     def numbers(self) -> dict[str, float]:

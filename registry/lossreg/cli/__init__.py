@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from lossreg._errors import RegistryError
+from lossreg._errors import RegistryError, print_anything
 from lossreg.cli import _check, _list, _new, _show
 
 COMMANDS = {"list": _list, "show": _show, "check": _check, "new": _new}
@@ -15,6 +15,7 @@ COMMANDS = {"list": _list, "show": _show, "check": _check, "new": _new}
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return its exit code, which is 2 after a user's mistake."""
+    print_anything()
     parser = argparse.ArgumentParser(prog="lossreg", description=__doc__.partition(": ")[2])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():

@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 from hydra.core.utils import env_override
 from hydra.errors import HydraException
 
-from lossreg.sweeps._batch import CannotBatch, JobFailed, Outcome, PlainConfig
+from lossreg._errors import is_ctrl_c, said
+from lossreg.sweeps._batch import CannotBatch, Outcome, PlainConfig, portable, traceback_of
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +26,16 @@ _NEEDS = {
     "ray": ("cloudpickle", "ray"),
     "dask": ("joblib", "cloudpickle", "distributed"),
 }
-_ATTEMPTS = 3
+_ATTEMPTS = 2
 
 Run = Callable[[Sequence[PlainConfig], Sequence[Path] | None], Sequence[Outcome | Exception]]
-Answer = list[Outcome] | CannotBatch
+
+
+class WorkerDied(Exception):  # noqa: N818
+    """A chunk that killed the process that ran it, and nothing else did."""
+
+
+Answer = list[Outcome] | CannotBatch | WorkerDied
 """What the jobs of a chunk came to, or why they cannot run in one program."""
 
 
@@ -39,6 +46,7 @@ class Chunk:
     configs: Sequence[PlainConfig]
     folders: Sequence[Path] | None
     environment: Mapping[str, str]
+    log: str = "job.log"  # in a job's directory
 
     def run(self, run: Run) -> Answer:
         """Run them in this process; whatever the app raises is a reason to run them one by one."""
@@ -47,10 +55,17 @@ class Chunk:
                 results = run(self.configs, self.folders)
             except CannotBatch as reason:
                 return CannotBatch(str(reason))
-            except Exception as error:
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 log.debug("A batch failed", exc_info=True)
-                return CannotBatch(f"{type(error).__name__}: {error}")
-        return [result if isinstance(result, Outcome) else Outcome(error=result) for result in results]
+                return CannotBatch(said(error))
+        outcomes = [result if isinstance(result, Outcome) else Outcome(error=result) for result in results]
+        for folder, outcome in zip(self.folders or (), outcomes, strict=False):
+            if outcome.error is not None and outcome.error.__traceback__ is not None:
+                with (folder / self.log).open("a", encoding="utf-8") as file:
+                    file.write(traceback_of(outcome.error))
+        return outcomes
 
 
 class Engine:
@@ -60,14 +75,16 @@ class Engine:
         self.backend, self._n_jobs, self._address = backend, n_jobs, address
         if backend not in _NEEDS:
             raise HydraException(f"hydra.launcher.backend={backend}: choose one of {', '.join(_NEEDS)}")
+        if n_jobs < 1 and n_jobs != -1:
+            raise HydraException(f"hydra.launcher.n_jobs={n_jobs}: say how many run at once, or -1: one per processor")
         missing = [name for name in _NEEDS[backend] if importlib.util.find_spec(name) is None]
         if missing:
             needs = f"{' and '.join(missing)}: pip install lossreg[{backend}]"
             raise HydraException(f"hydra.launcher.backend={backend} needs {needs}")
 
     @contextlib.contextmanager
-    def start(self) -> Iterator[int]:
-        """Connect to the backend, or start it on this machine; gives how many chunks can run at once."""
+    def start(self, jobs: int) -> Iterator[int]:
+        """Connect to the backend, or start it on this machine; gives how many chunks of so many jobs run at once."""
         with contextlib.ExitStack() as stack:
             workers = 1
             if self.backend == "ray":
@@ -87,16 +104,17 @@ class Engine:
                     # It says thirty things about a cluster that starts and stops.
                     logging.getLogger("distributed").setLevel(logging.WARNING)
                     stack.enter_context(Client(self._address) if self._address else Client(dashboard_address=":0"))
-                stack.enter_context(joblib.parallel_config(backend=self.backend, n_jobs=self._n_jobs))
-                workers = max(1, joblib.effective_n_jobs(self._n_jobs))
+                stack.enter_context(joblib.parallel_config(backend=self.backend, n_jobs=min(self._n_jobs, jobs)))
+                workers = max(1, joblib.effective_n_jobs(min(self._n_jobs, jobs)))
             self._workers = workers
             yield workers
 
-    def run(self, run: Run, chunks: Iterable[Chunk]) -> Iterator[tuple[int, Answer]]:
+    def run(self, run: Run, chunks: Iterable[Chunk]) -> Generator[tuple[int, Answer], None, None]:
         """Run chunks; gives the place of each and its answer, as they end.
 
-        What a dead worker leaves is handed out again; if three times in a row they die before any chunk ends, that is
-        a HydraException.
+        What a dead worker leaves is handed out again; if twice in a row they die before any chunk ends, each chunk
+        that is left is handed out alone. Jobs of which each kills its worker have failed; if workers die without any
+        job, that is a HydraException.
         """
         if self.backend == "serial":
             yield from ((place, chunk.run(run)) for place, chunk in enumerate(chunks))
@@ -108,16 +126,31 @@ class Engine:
         in_vain = 0
         while tasks:
             in_vain += 1
+            alone = in_vain > _ATTEMPTS
             try:
-                for place, answer in self._hand_out(list(tasks.values())):
+                for place, answer in self._hand_out(list(tasks.values())[: 1 if alone else None]):
                     del tasks[place]
-                    in_vain = 0
+                    in_vain = _ATTEMPTS if alone else 0
                     yield place, pickle.loads(answer)
             except Exception as error:  # the app's own are answers
-                said = f"{type(error).__name__}: {error}"
-                if in_vain == _ATTEMPTS:
-                    raise HydraException(f"the workers of {self.backend} die: {said}") from error
-                log.warning("A worker died (%s); %d chunks are handed out again", said.partition(":")[0], len(tasks))
+                if alone:
+                    self._require_workers(path, error)
+                    place = next(iter(tasks))
+                    del tasks[place]
+                    in_vain = _ATTEMPTS
+                    yield place, WorkerDied(said(error).partition("\n")[0])
+                    continue
+                kind = type(error).__name__
+                log.warning("A worker died (%s); %d chunks are handed out again", kind, len(tasks))
+
+    def _require_workers(self, path: Sequence[str], error: Exception) -> None:
+        """Refuse to blame a job for a worker's death where workers die without any."""
+        import cloudpickle
+
+        try:
+            list(self._hand_out([(0, path, cloudpickle.dumps((Chunk((), None, {}), _nothing)))]))
+        except Exception:
+            raise HydraException(f"the workers of {self.backend} die: {said(error)}") from error
 
     def _hand_out(self, tasks: list[Any]) -> Iterator[tuple[int, bytes]]:
         if self.backend == "ray":
@@ -131,6 +164,10 @@ class Engine:
 
             parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
             yield from parallel([delayed(_work)(*task) for task in tasks])
+
+
+def _nothing(configs: Sequence[PlainConfig], folders: Sequence[Path] | None) -> list[Outcome | Exception]:
+    return []
 
 
 class _Worker:
@@ -150,10 +187,4 @@ def _work(place: int, path: Sequence[str], task: bytes) -> tuple[int, bytes]:
 
 def _portable(outcome: Outcome) -> Outcome:
     """An outcome that another process can read: of an exception, that may be no more than its message."""
-    if outcome.error is None:
-        return outcome
-    try:
-        pickle.loads(pickle.dumps(outcome.error))
-    except Exception:
-        return Outcome(error=JobFailed(outcome.message, outcome.status))
-    return Outcome(error=outcome.error.with_traceback(None))
+    return outcome if outcome.error is None else Outcome(error=portable(outcome.error).with_traceback(None))

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import functools
+import logging
+import pickle
+import traceback
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from lossreg._errors import is_ctrl_c, printable, said
+
+log = logging.getLogger(__name__)
 
 TaskFunction = Callable[[DictConfig], Any]
 PlainConfig = Mapping[str, Any]
@@ -62,7 +69,7 @@ class Outcome:
         """
         if self.error is None or isinstance(self.error, JobFailed):
             return str(self.error or "")
-        return f"{type(self.error).__name__}: {self.error}".removesuffix(": ")
+        return said(self.error)
 
 
 @dataclass(frozen=True)
@@ -86,15 +93,11 @@ class Batch:
     limit: Callable[[Sequence[PlainConfig]], int] | None = None
 
 
-finished: ContextVar[Outcome | None] = ContextVar("finished", default=None)
-"""What the job that is about to run in this process came to before, if it has its row."""
-
-
 def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction]:
-    """Decorate a task function, below `@hydra.main`, so that its sweeps can be resumed and run in batches.
+    """Decorate a task function, below `@hydra.main`, so that its jobs can run in batches and say how they fail.
 
     Arguments:
-        batch: how to run many jobs at once, for `hydra/launcher=vectorized`; without it only resuming is added.
+        batch: how to run many jobs at once, for `hydra/launcher=vectorized`.
 
     Example:
 
@@ -108,7 +111,7 @@ def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction
     def decorate(task_function: TaskFunction) -> TaskFunction:
         @functools.wraps(task_function)
         def task(config: DictConfig) -> Any:
-            return _call(task_function, config)  # by name: in another process it has a `finished` of its own
+            return _call(task_function, config)
 
         task.batch = batch  # type: ignore[attr-defined]
         return task
@@ -117,9 +120,38 @@ def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction
 
 
 def _call(task_function: TaskFunction, config: DictConfig) -> Any:
-    before = finished.get()
-    if before is None:
+    try:
         return task_function(config)
-    if before.error is not None:
-        raise before.error
-    return before.value
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        failure = {"name": log.name, "levelno": logging.ERROR, "levelname": "ERROR", "msg": traceback_of(error)}
+        for handler in logging.getLogger().handlers:  # the traceback is for the job's log, not for the terminal
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(logging.makeLogRecord(failure))
+        if not HydraConfig.initialized() or OmegaConf.is_missing(HydraConfig.get().job, "num"):  # no sweep
+            raise
+        failed = portable(error)
+        outcome = Outcome(error=failed)
+        log.error("#%s %s: %s", HydraConfig.get().job.num, outcome.status, " ".join(outcome.message.split()))
+        if failed is error:
+            raise
+        raise failed from error
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return the traceback of an exception, as a log has it."""
+    return printable("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+
+
+def portable(error: BaseException) -> Exception:
+    """Return an exception that a launcher can hand on, also to another process: the same, or one with its message."""
+    if isinstance(error, Exception):
+        try:
+            str(pickle.loads(pickle.dumps(error)))
+        except BaseException:  # a plugin's exception may do anything
+            pass
+        else:
+            return error
+    status = getattr(error, "status", None)
+    return JobFailed(said(error), status if isinstance(status, str) else "failed")

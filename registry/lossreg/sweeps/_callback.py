@@ -14,16 +14,19 @@ from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from hydra.types import TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from lossreg._errors import printable
-from lossreg.sweeps._batch import Outcome, finished
+from lossreg.sweeps._batch import Outcome
+from lossreg.sweeps._directory import check_places, take
 from lossreg.sweeps._ending import Ending
 from lossreg.sweeps._results import ResultsTable, Row
 from lossreg.sweeps._resume import Done, begin, command, describe_sweep
+from lossreg.sweeps._study import keep_study
 
 log = logging.getLogger(__name__)
+
+_SPARING = {"_target_": "hydra_plugins.lossreg.launcher.SparingLauncher"}
 
 
 @dataclass(eq=False)
@@ -31,18 +34,20 @@ class SweepResults(Callback):
     """Appends one row per job of a multirun to `results.csv` in the sweep directory, as the jobs end.
 
     Works under every launcher, also where jobs end in other processes. A multirun into the directory of an earlier one
-    goes on with it: jobs that have a row are not run again, and another config is refused. A single run is left alone.
+    goes on with it: jobs that have a row are not run again, and another config is refused. A directory that is named by
+    the time is no other's, that of a single run too, and one in which another process runs is refused.
 
     Arguments:
         columns: the metric columns, keys of the file of metrics.
-        objective: the column with what the task function returns; added to `columns` if it is not among them. Without
-            it a sweeper that learns from its jobs cannot be resumed.
+        objective: the column with what the task function returns, or the columns, if it returns several numbers; added
+            to `columns` if not among them. A sweeper that learns from its jobs is told it when it is resumed.
         success: the true-or-false column whose rate the closing table gives.
         mean: the column whose mean the closing table gives, and whose lowest value makes the best row.
         replicate: the override over which rate and mean are taken, as a rule the seed.
         metrics: the JSON file in a job's directory that holds its metrics.
         file: the table's name.
         show: whether to print a table and draw `sweep.png` when the sweep ends.
+        retry_failed: whether a resumed sweep runs the jobs again that have failed; their rows are then removed.
 
     Example, in an app's config:
 
@@ -60,61 +65,75 @@ class SweepResults(Callback):
     """
 
     columns: Sequence[str] = ()
-    objective: str | None = None
+    objective: str | Sequence[str] | None = None
     success: str | None = None
     mean: str | None = None
     replicate: str | None = None
     metrics: str = "metrics.json"
     file: str = "results.csv"
     show: bool = True
+    retry_failed: bool = False
 
     def __post_init__(self) -> None:
-        self.columns = tuple(dict.fromkeys([*self.columns, *([self.objective] if self.objective else [])]))
-        self.done: Done | None = None
+        self._objectives = (self.objective,) if isinstance(self.objective, str) else tuple(self.objective or ())
+        self.columns = tuple(dict.fromkeys([*self.columns, *self._objectives]))
+        self.done: Any = None
+        self.launcher: Any = None  # before which one stands that hands it what is not done
         self._ending: Ending | None = None
         self._table: ResultsTable | None = None
         self._lock: Any = None
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Take the directory of a single run; end the program if another process runs in it."""
+        with contextlib.suppress(Exception):  # where it cannot be made, Hydra says why
+            self._lock = take(config, "run")
+
+    def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Leave the directory to others."""
+        if self._lock:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release(force=True)
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Begin a sweep, or go on with the one that is in the directory; end the program if that is another one."""
         try:
+            sweep = describe_sweep(config)
+            check_places(config)
+            self._lock = take(config, "sweep")
             table = self._table_of(config)
-            self._take(table.path.parent)
-            if begin(table.path.parent, describe_sweep(config), table):
-                self.done = Done(table, self.objective)
-                log.info("Going on with the sweep in %s: %d jobs are done", table.path.parent, len(self.done))
+            learns = "study_name" in config.hydra.sweeper
+            goes_on = begin(table.path.parent, sweep, table)
+            failed = table.remove("failed") if self.retry_failed else 0
+            self.done = Done(table, self._objectives, learns)
+            if goes_on:
+                again = f", {failed} that have failed are run again" if failed else ""
+                log.info("Going on with the sweep in %s: %d jobs are done%s", table.path.parent, len(self.done), again)
+            with read_write(config.hydra), open_dict(config.hydra):
+                if learns:
+                    keep_study(config.hydra.sweeper, table.path.parent, self.done)
+                self.launcher, config.hydra.launcher = config.hydra.launcher, _SPARING
         except Exception as error:  # which Hydra would turn into a warning
             log.debug("the sweep cannot begin", exc_info=error)
-            where = "" if isinstance(error, OSError) else f"{config.hydra.sweep.dir}: {type(error).__name__}: "
+            folder = OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"]  # type: ignore[index, call-overload]
+            where = "" if isinstance(error, OSError) else f"{folder}: {type(error).__name__}: "
             sys.exit(f"This sweep cannot begin: {where}{printable(' '.join(str(error).split()))}")
         self._ending = Ending(lambda interrupted: self._close(table, interrupted))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Print the closing table."""
+        """Print the closing table; end the program with an error if jobs have no row."""
         if self._ending:
             self._ending.close()
-        if self._table and not self._table.path.exists() and not sys.exc_info()[0]:  # which Hydra 1.4 goes on to raise
-            sys.exit(f"No job of this sweep has a row in {self._table.path}: none has run, or none could be written.")
-
-    def _take(self, folder: Path) -> None:
-        """Keep other processes from running a sweep in this folder until this one ends."""
-        from filelock import FileLock, Timeout
-
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / ".sweep.lock", timeout=0, thread_local=False, is_singleton=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            sys.exit(f"{folder} holds a sweep that another process is running now. Choose another hydra.sweep.dir.")
-
-    def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
-        """Spare a job that has its row, if the task function is decorated with `batched`."""
-        finished.set(self._finished(config) if hasattr(task_function, "batch") else None)
+        if self._table and not sys.exc_info()[0]:  # which Hydra 1.4 goes on to raise
+            with contextlib.suppress(OSError):
+                lost, jobs = self.done.without_row(), self.done.jobs
+                if lost or not jobs:
+                    what = f"{lost} of {jobs} jobs have no row" if jobs else "No job of this sweep has a row"
+                    why = "they could not be written" if jobs else "none has run"
+                    sys.exit(f"{what} in {self._table.path}: {why}.")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Append the job's row."""
-        finished.set(None)
-        if OmegaConf.is_missing(config.hydra.job, "num") or self._finished(config):  # a single run, or done before
+        if OmegaConf.is_missing(config.hydra.job, "num"):  # a single run
             return
         outcome = _outcome_of(job_return)
         if outcome.error is None and self.columns:
@@ -126,8 +145,10 @@ class SweepResults(Callback):
         rows = []
         for job, (overrides, outcome) in jobs.items():
             metrics = outcome.metrics
-            if self.objective and outcome.error is None and metrics.get(self.objective) is None:
-                metrics = {**metrics, self.objective: outcome.value}
+            if outcome.error is None:
+                values = outcome.value if len(self._objectives) > 1 else [outcome.value]
+                returned = zip(self._objectives, values if isinstance(values, (list, tuple)) else (), strict=False)
+                metrics = {**metrics, **{name: value for name, value in returned if metrics.get(name) is None}}
             rows.append(Row(job, overrides, outcome.status, outcome.message, metrics))
         try:
             self._table_of(config).append(rows)
@@ -141,12 +162,6 @@ class SweepResults(Callback):
         if self._table is None or self._table.path != path:
             self._table = ResultsTable(path, self.columns)
         return self._table
-
-    def _finished(self, config: DictConfig) -> Outcome | None:
-        if self.done is None:
-            return None
-        overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
-        return self.done.find(config.hydra.job.num, overrides)
 
     def _close(self, table: ResultsTable, interrupted: bool) -> None:
         try:
@@ -164,7 +179,7 @@ class SweepResults(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         """Another process, where a job ends, does not end the sweep."""
-        return {**self.__dict__, "_ending": None, "_lock": None}
+        return {**self.__dict__, "_ending": None, "_lock": None, "_table": None, "done": None, "launcher": None}
 
 
 def _outcome_of(job_return: JobReturn) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import os
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
-from lossreg.sweeps._backends import Chunk, Engine
-from lossreg.sweeps._batch import Batch, CannotBatch, Outcome
+from lossreg import GROUPS
+from lossreg._errors import said
+from lossreg.sweeps._backends import Chunk, Engine, WorkerDied
+from lossreg.sweeps._batch import Batch, CannotBatch, JobFailed, Outcome
 from lossreg.sweeps._callback import SweepResults
 from lossreg.sweeps._compose import Composed, hydra_config
 
@@ -28,7 +32,6 @@ AUTO_DIRECTORIES = 300
 """Up to this many jobs each has a directory, unless it is said otherwise."""
 
 _SECONDS_BETWEEN_LINES = 15.0
-_FAILURES = 5  # lines about failed jobs per batch; the table has them all
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Launch:
         *,
         job_directories: bool | str = "auto",
         chunk_size: int | None = None,
+        fail_fast: bool = False,
         **backend: Any,
     ) -> None:
         self._context = context
@@ -59,7 +63,12 @@ class Launch:
         self._config = config
         self._batch: Batch | None = getattr(task_function, "batch", None)
         self._loader: Any = context.config_loader
+        if chunk_size is not None and chunk_size < 1:
+            raise HydraException(f"hydra.launcher.chunk_size={chunk_size}: at least 1 job runs in a program")
+        if job_directories not in (True, False, "auto"):
+            raise HydraException(f"hydra.launcher.job_directories={job_directories}: choose true, false or auto")
         self._chunk_size = chunk_size
+        self._fail_fast = fail_fast
         self._engine = Engine(**backend)
         self._directories = job_directories
         callbacks = context.callbacks.callbacks
@@ -67,19 +76,19 @@ class Launch:
         self._others = copy.copy(context.callbacks)
         self._others.callbacks = [callback for callback in callbacks if _listens_to_jobs(callback)]
 
-    def __call__(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        """Run jobs; the first has the number `first`."""
+    def __call__(self, job_overrides: Sequence[Sequence[str]], numbers: Sequence[int]) -> list[JobReturn]:
+        """Run jobs of these numbers, in ascending order."""
         setup_globals()
         self._configure_log()
         self._sweep_dir = str(self._config.hydra.sweep.dir)
         Path(self._sweep_dir).mkdir(parents=True, exist_ok=True)
         total = len(job_overrides)
-        few = first + total <= AUTO_DIRECTORIES
+        few = total == 0 or numbers[-1] < AUTO_DIRECTORIES
         self._with_directories = self._directories is True or (self._directories == "auto" and few)
         self._returns: list[Any] = [None] * total
-        jobs = [job for place, overrides in enumerate(job_overrides) if (job := self._job(place, first, overrides))]
-        log.info("Launching %d jobs%s", len(jobs), f", {total - len(jobs)} are done" if len(jobs) < total else "")
-        self._progress = _Progress(total, total - len(jobs))
+        jobs = [self._job(place, *job) for place, job in enumerate(zip(numbers, job_overrides, strict=True))]
+        log.info("Launching %d jobs", total)
+        self._progress = _Progress(total)
         try:
             if self._batch is None:
                 self._run_alone(jobs)
@@ -89,24 +98,14 @@ class Launch:
             self._progress.pause()
         return self._returns
 
-    def _job(self, place: int, first: int, overrides: Sequence[str]) -> Job | None:
-        """The job of a place; `None` if it was done before."""
+    def _job(self, place: int, number: int, overrides: Sequence[str]) -> Job:
         own = list(overrides)
         keys = {override.partition("=")[0].lstrip("+") for override in own}
         fixed = self._batch.overrides if self._batch else ()
         own += [line for line in fixed if line.partition("=")[0].lstrip("+") not in keys]
         composed = self._loader.load_sweep_config(self._config, own)
-        number = first + place
-        done = self._results.done if self._results else None
-        before = done.find(number, overrides) if done else None
-        if done and not before:
-            number = done.take(number)
         folder = os.path.join(self._sweep_dir, composed.subdir(number))  # noqa: PTH118 - as Hydra joins it
-        job = Job(place, number, composed, Path(os.path.abspath(folder)))  # noqa: PTH100 - `..` is resolved
-        if before is None:
-            return job
-        self._return(job, before)
-        return None
+        return Job(place, number, composed, Path(os.path.abspath(folder)))  # noqa: PTH100 - `..` is resolved
 
     def _run(self, batch: Batch, jobs: Sequence[Job]) -> None:
         """Run jobs in chunks; then those that cannot be run so, in the order of their first, for the reasons given."""
@@ -115,16 +114,31 @@ class Launch:
         for job in jobs:
             try:
                 groups.setdefault(batch.group(job.composed.plain), []).append(job)
-            except CannotBatch as error:
-                alone.setdefault(str(error), []).append(job)
-        with self._engine.start() as workers:
+            except Exception as error:  # the job run alone says what is wrong
+                alone.setdefault(str(error) if isinstance(error, CannotBatch) else said(error), []).append(job)
+        with self._engine.start(len(jobs)) as workers:
             self._progress.resume()
-            chunks = [chunk for members in groups.values() for chunk in self._cut(batch, members, workers)]
-            for place, answer in self._engine.run(batch.run, map(self._prepare, chunks)):
-                if isinstance(answer, CannotBatch):
-                    alone.setdefault(str(answer), []).extend(chunks[place])
-                else:
-                    self._end(chunks[place], answer)
+            chunks = []
+            for members in groups.values():
+                try:
+                    chunks += self._cut(batch, members, workers)
+                except Exception as error:
+                    alone.setdefault(said(error), []).extend(members)
+            while chunks:
+                died = []
+                with contextlib.closing(self._engine.run(batch.run, map(self._prepare, chunks))) as answers:
+                    for place, answer in answers:
+                        if isinstance(answer, CannotBatch):
+                            alone.setdefault(str(answer), []).extend(chunks[place])
+                        elif isinstance(answer, WorkerDied) and len(chunks[place]) > 1:
+                            died += [[job] for job in chunks[place]]  # to find out which of them did it
+                        elif isinstance(answer, WorkerDied):
+                            (job,) = chunks[place]
+                            message = f"{_plugins(job)} ended the process that ran it: {answer}"
+                            self._end([job], [Outcome(error=JobFailed(message, "failed"))])
+                        else:
+                            self._end(chunks[place], answer)
+                chunks = died
         for reason, members in alone.items():
             one = "1 job is run alone" if len(members) == 1 else f"{len(members)} jobs are run one by one"
             log.warning("%s: %s", one, " ".join(reason.split()))
@@ -148,10 +162,11 @@ class Launch:
                 (folder / name).write_text(text, encoding="utf-8")
         with hydra_config(jobs[0].composed.config(jobs[0].number)) as config:
             environment = {str(name): str(value) for name, value in config.hydra.job.env_set.items()}
+            log_name = f"{config.hydra.job.name}.log"
         for job in jobs:
             self._notify("on_job_start", job, task_function=self._task_function)
         folders = [job.folder for job in jobs] if self._with_directories else None
-        return Chunk([job.composed.plain for job in jobs], folders, environment)
+        return Chunk([job.composed.plain for job in jobs], folders, environment, log_name)
 
     def _end(self, jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
         """Keep what a chunk came to."""
@@ -164,11 +179,10 @@ class Launch:
             rows = {job.number: (job.composed.overrides, outcome) for job, outcome in ended}
             self._results.append(self._config, rows)
         failures = [(job.number, outcome) for job, outcome in ended if outcome.error is not None]
-        for number, outcome in failures[:_FAILURES]:
+        for number, outcome in failures:
             log.error("#%d %s: %s", number, outcome.status, " ".join(outcome.message.split()))
-        if len(failures) > _FAILURES:
-            log.error("and %d more jobs of this batch", len(failures) - _FAILURES)
         self._progress.advance(len(jobs))
+        self._stop_after(jobs)
 
     def _run_alone(self, jobs: Sequence[Job]) -> None:
         """Run jobs one by one, as Hydra does."""
@@ -185,6 +199,12 @@ class Launch:
             )
             self._configure_log()
             self._progress.advance(1)
+            self._stop_after([job])
+
+    def _stop_after(self, jobs: Sequence[Job]) -> None:
+        """Raise what the first of these jobs that failed ended with, if the sweep is to stop there."""
+        for job in jobs if self._fail_fast else ():
+            self._returns[job.place].return_value  # noqa: B018 - raises it
 
     def _return(self, job: Job, outcome: Outcome) -> JobReturn:
         """What Hydra returns of a job, without its configs: no sweeper reads them, and they take 10 ms."""
@@ -210,6 +230,16 @@ class Launch:
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
 
 
+def _plugins(job: Job) -> str:
+    """Name the plugins of a job, with their packages."""
+    found = []
+    for key, registry in GROUPS.items():
+        node = job.composed.plain.get(key)
+        matches = registry.matches(node["name"]) if isinstance(node, dict) and "name" in node else []
+        found += [f"'{plugin.name}' of package {plugin.origin}" for plugin in matches]
+    return " or ".join(found) or "the job"
+
+
 def _listens_to_jobs(callback: Any) -> bool:
     own = type(callback)
     events = ("on_job_start", "on_job_end")
@@ -219,9 +249,9 @@ def _listens_to_jobs(callback: Any) -> bool:
 class _Progress:
     """How many of a sweep's jobs have ended: a bar on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, total: int, done: int = 0) -> None:
+    def __init__(self, total: int) -> None:
         self.total = total
-        self._before = self._ended = done
+        self._ended = 0
         self._started = self._said = time.monotonic()
         self._bar: Any = None
 
@@ -253,5 +283,5 @@ class _Progress:
             self._bar.advance(self._bar.task_ids[0], jobs)
         elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
-            seconds = (self._said - self._started) / (self._ended - self._before) * (self.total - self._ended)
+            seconds = (self._said - self._started) / self._ended * (self.total - self._ended)
             log.info("%s jobs have ended%s", self.place, f", about {seconds:.0f} s to go" if seconds else "")

@@ -22,7 +22,9 @@ FIXED_COLUMNS = ("job", "status", "error")
 
 _ERROR_LENGTH = 500
 _CELLS = re.compile(r'(?:(?:"(?:[^"]|"")*"|[^",]*)(?:,|$))+')
-_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")  # spreadsheets run the wide ones too
+_COMMAS = re.compile(r"[-+]?[\d.]*\d(,\d+)+(\.\d+)?([eE][-+]?\d+)?")  # a number as some spreadsheets write it
+_FORMULA = re.compile(rf"'*(\s*[=+\-@＝＋－＠]|[\t\r]|{_COMMAS.pattern}$)")  # spreadsheets run the wide ones too
+_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class ResultsTable:
         self.metrics = tuple(metrics)
         self._text = ""
         self._stamp: tuple[int, ...] = ()  # of the file that holds this text
-        self._known: set[frozenset[tuple[str, str]]] = set()
+        self._known: set[int] | None = None
 
     def cells(self, overrides: Sequence[str]) -> dict[str, str]:
         r"""The override columns of a job, in its order, and what stands in them.
@@ -104,16 +106,34 @@ class ResultsTable:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):
             text = self._load()
-            header = list(map(_plain, _split(text.partition("\n")[0]) or []))
-            lines = [line for line in lines if self._identity(line) not in self._known]
+            header = self.header()
+            known = self._known or set(map(self._identity, _parse(text)))
+            lines = [line for line in lines if self._identity(line) not in known]
             if any(column not in header for line in lines for column in line):
                 columns = dict.fromkeys([*FIXED_COLUMNS, *header, *(column for line in lines for column in line)])
                 header = [*(column for column in columns if column not in self.metrics), *self.metrics]
                 text = _to_csv(header, [dict(zip(header, header, strict=True)), *_parse(text)])
             text += _to_csv(header, lines)
             write_whole(self.path, text)
-            self._known.update(map(self._identity, lines))
-            self._text, self._stamp = text, self._stamp_now()
+            known.update(map(self._identity, lines))
+            self._text, self._stamp, self._known = text, self._stamp_now(), known
+
+    def remove(self, status: str) -> int:
+        """Remove the rows of a status; returns how many there were.
+
+        Raises:
+            OSError: if the file cannot be read whole, or not be written; the table is then as it was before.
+        """
+        rows = self.read()
+        kept = [row for row in rows if row["status"] != status]
+        if len(kept) < len(rows):
+            header = list(rows[0])
+            write_whole(self.path, _to_csv(header, [dict(zip(header, header, strict=True)), *kept]))
+        return len(rows) - len(kept)
+
+    def header(self) -> list[str]:
+        """The columns; none if there is no table yet."""
+        return [_plain(cell) for cell in _split(self._load().partition("\n")[0]) or []]
 
     def read(self) -> list[dict[str, str]]:
         """The rows, each as text by column; empty if there is no table yet. A half-written last line is left out.
@@ -126,8 +146,7 @@ class ResultsTable:
     def _load(self) -> str:
         stamp = self._stamp_now()
         if stamp != self._stamp or not stamp:
-            self._text, self._stamp = self._checked() if stamp else "", stamp
-            self._known = set(map(self._identity, _parse(self._text)))
+            self._text, self._stamp, self._known = self._checked() if stamp else "", stamp, None
         return self._text
 
     def _checked(self) -> str:
@@ -145,7 +164,7 @@ class ResultsTable:
             if wrong := _wrong(_split(line), header if number > 1 else None):
                 raise self._refusal(number, wrong)
         fixed, cells = ",".join(FIXED_COLUMNS), _split(last)
-        begun = len(cells or ()) <= len(header) if lines else fixed.startswith(last) or last.startswith(fixed)
+        begun = len(cells or ()) < len(header) if lines else fixed.startswith(last) or last.startswith(fixed)
         if lines and last and not _wrong(cells, header):
             lines.append(last)
         elif not begun:
@@ -159,9 +178,9 @@ class ResultsTable:
         found = self.path.stat() if self.path.exists() else None
         return (found.st_ino, found.st_size, found.st_mtime_ns) if found else ()
 
-    def _identity(self, line: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    def _identity(self, line: Mapping[str, str]) -> int:
         results = {"status", "error", *self.metrics}
-        return frozenset((key, cell) for key, cell in line.items() if cell and key not in results)
+        return hash(frozenset((key, cell) for key, cell in line.items() if cell and key not in results))
 
     def _line(self, row: Row) -> dict[str, str]:
         line = {"job": str(row.job), "status": row.status, "error": " ".join(row.error.split())[:_ERROR_LENGTH]}
@@ -170,7 +189,8 @@ class ResultsTable:
 
 
 def _parse(text: str) -> list[dict[str, str]]:
-    header, *lines = [list(map(_plain, cells)) for cells in csv.reader(io.StringIO(text))] or [[]]
+    plain = "'" not in text
+    header, *lines = [cells if plain else list(map(_plain, cells)) for cells in csv.reader(io.StringIO(text))] or [[]]
     return [dict(zip(header, cells, strict=True)) for cells in lines if any(cells)]
 
 
@@ -195,16 +215,13 @@ def _wrong(cells: list[str] | None, header: list[str] | None) -> str:
         return f"{len(cells)} cells for {len(header)} columns"
     if any(cells) and not (cells[header.index("job")].isdecimal() and cells[header.index("status")]):
         return "a row needs a job's number and a status"
-    return ""
+    commas = next(filter(_COMMAS.fullmatch, cells), "")
+    return f"{commas} has a comma where a number has a point, or none" if commas else ""
 
 
 def _safe(cell: str) -> str:
     """A cell that no spreadsheet runs: one that is no number and begins like a formula has a quote before it."""
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}" if _FORMULA.match(cell) else cell
-    return cell
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 def _plain(cell: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 import os
 import re
@@ -14,6 +16,8 @@ from typing import Any, cast
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from lossreg.sweeps._batch import JobFailed, Outcome
@@ -23,47 +27,115 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "sweep.yaml"
 _TAKES_VALUE = re.compile(r"(-cp|-cn|-cd|-p|--config-[a-z]+|--package|--experimental-rerun)$")  # options of Hydra
+_TOTALS = ("n_trials", "n_jobs", "max_failure_rate", "max_batch_size")  # of a sweeper: how many, but not which
 _HEADER = "# What this sweep is. The same command with hydra.sweep.dir=<this folder> runs what is missing of it.\n"
 
 
 class Done:
-    """The jobs of a sweep that have their row; the column `objective` has what the task function returned."""
+    """The jobs of a sweep that have their row, found by their overrides.
 
-    def __init__(self, table: ResultsTable, objective: str | None) -> None:
-        self._table, self._objective = table, objective
+    Arguments:
+        table: the sweep's table.
+        objectives: the columns with what the task function returned.
+        anew: whether every job is another one, as where the sweeper goes on with a study.
+    """
+
+    def __init__(self, table: ResultsTable, objectives: Sequence[str], anew: bool) -> None:
+        self._table, self._objectives, self._anew = table, objectives, anew
         self._rows = {int(row["job"]): row for row in table.read()}
+        self._numbers = set(self._rows)
+        self._next = max(self._rows, default=-1) + 1
+        self._places: dict[tuple[str, ...], dict[tuple[Any, ...], list[int]]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def find(self, job: int, overrides: Sequence[str]) -> Outcome | None:
-        """What the job of this number came to, as far as the table keeps it, if these were its overrides."""
-        row = self._rows.get(job)
-        if not row or not all(_alike(row.get(key, ""), cell) for key, cell in self._table.cells(overrides).items()):
+    @property
+    def jobs(self) -> int:
+        """How many jobs the sweep has until now."""
+        return len(self._numbers)
+
+    def without_row(self) -> int:
+        """How many of them have no row in the table now."""
+        return len(self._numbers.difference(int(row["job"]) for row in self._table.read()))
+
+    def _find(self, overrides: Sequence[str]) -> list[int]:
+        cells = self._table.cells(overrides)
+        columns = tuple(cells)
+        if columns not in self._places:
+            places = self._places[columns] = {}
+            for job, row in self._rows.items():
+                places.setdefault(tuple(_to_value(row.get(column, "")) for column in columns), []).append(job)
+        return self._places[columns].get(tuple(map(_to_value, cells.values())), [])
+
+    def has(self, overrides: Sequence[str]) -> bool:
+        """Whether a job with these overrides has its row."""
+        return not self._anew and bool(self._find(overrides))
+
+    def take(self, overrides: Sequence[str], job: int = -1) -> Outcome | None:
+        """What a job with these overrides came to, as far as the table keeps it; each row once, that of `job` first."""
+        found = self._find(overrides)
+        if not found:
             return None
+        row = self._rows[found.pop(found.index(job) if job in found else 0)]
         if row["status"] != "completed":
             return Outcome(error=JobFailed(row["error"], row["status"]))
-        return Outcome(_to_value(row.get(self._objective or "", "")))
+        values = [_to_value(row.get(column, "")) for column in self._objectives]
+        return Outcome(values if len(values) > 1 else values[0] if values else None)
 
-    def take(self, job: int) -> int:
-        """Give a number to a job of this run: its own, or one above all if another job has it."""
-        free = job if job not in self._rows else max(self._rows) + 1
-        self._rows[free] = {}
-        return free
+    def launch(self, launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        """Launch the jobs that have no row, with new numbers where another job has theirs."""
+        returns: list[Any] = [None] * len(job_overrides)
+        places: dict[int, int] = {}
+        for place, overrides in enumerate(job_overrides):
+            outcome = None if self._anew else self.take(overrides, first + place)
+            if outcome is None:
+                number = first + place if first + place not in self._numbers else self._next
+                self._numbers.add(number)
+                self._next = max(self._next, number + 1)
+                places[number] = place
+            else:
+                status = JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED
+                returns[place] = JobReturn(overrides=overrides, status=status)
+                returns[place].return_value = outcome.error or outcome.value
+        numbers = sorted(places)
+        any_numbers = getattr(launcher, "launch_numbered", None)
+        consecutive = itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+        for stretch in (
+            [numbers] * bool(numbers) if any_numbers else [[number for _, number in group] for _, group in consecutive]
+        ):
+            jobs = [job_overrides[places[number]] for number in stretch]
+            ended = any_numbers(jobs, stretch) if any_numbers else launcher.launch(jobs, stretch[0])
+            for number, returned in zip(stretch, ended, strict=True):
+                returns[places[number]] = returned
+        return returns
 
 
-def _alike(cell: str, other: str) -> bool:
-    """Whether two cells are the same for a spreadsheet, which writes `TRUE` and `0.5` for `true` and `0.50`."""
-    return cell == other or _to_value(cell.lower()) == _to_value(other.lower())
+class SparingLoader:
+    """A config loader for a sweeper that composes each job to see whether it can be: those with a row are spared."""
+
+    def __init__(self, loader: Any, done: Done) -> None:
+        self._loader, self._done, self._spared = loader, done, OmegaConf.create()
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> Any:
+        """Compose a job."""
+        done = self._done.has(sweep_overrides)
+        return self._spared if done else self._loader.load_sweep_config(master_config, sweep_overrides)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
 
+@functools.lru_cache(maxsize=100_000)
 def _to_value(cell: str) -> Any:
-    if cell in ("true", "false"):
-        return cell == "true"
+    """What a cell holds; a spreadsheet writes `TRUE` and `0.5` for `true` and `0.50`."""
+    if cell.lower() in ("true", "false"):
+        return cell.lower() == "true"
     try:
-        return float(cell)
+        value = float(cell)
     except ValueError:
         return cell or None
+    return value if value == value else cell.lower()
 
 
 def describe_sweep(config: DictConfig) -> dict[str, Any]:
@@ -100,9 +172,9 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
     """
     path = folder / MANIFEST
     text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
-    rows = table.read()
+    header = table.header()
     if not path.exists():
-        if rows:
+        if header:
             sys.exit(
                 f"{folder} holds {table.path.name}, but no {MANIFEST} that says of which sweep. "
                 "Choose another hydra.sweep.dir."
@@ -112,21 +184,43 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
         return False
     if not path.is_file():
         sys.exit(f"{path} is no file. Choose another hydra.sweep.dir.")
-    lines = differences(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(text))
+    lines = _differs(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(text))
     if lines:
         sys.exit(
             f"{folder} holds another sweep, which this command cannot go on with:\n"
             + "\n".join(f"  {line}" for line in lines)
             + "\nRun it as it was, or choose another hydra.sweep.dir."
         )
-    missing = [
-        column for column in (*table.cells(sweep["overrides"]), *table.metrics) if rows and column not in rows[0]
-    ]
-    if missing:
+    missing = [column for column in (*table.cells(sweep["overrides"]), *table.metrics) if column not in header]
+    if header and missing:
         sys.exit(f"{table.path}, line 1: the column {missing[0]} is missing. The file is left as it is.")
-    if any("shuffle(" in override for override in sweep["overrides"]):
-        sys.exit(f"{folder} holds a sweep in a shuffled order, which differs each time: it cannot be resumed.")
+    write_whole(path, _HEADER + text)
     return True
+
+
+def _differs(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """How a sweep differs from the one that is to go on; more values of what is swept, or more trials, are the same."""
+    for sweep in (then, now):
+        sweep["sweeper"] = {key: value for key, value in sweep["sweeper"].items() if key not in _TOTALS}
+    options = then.setdefault("options", {})
+    now["options"] = {key: value for key, value in now.get("options", {}).items() if key in options}
+    lines = differences(then, now)
+    if then["overrides"] == now["overrides"] or len(then["overrides"]) != len(now["overrides"]):
+        return lines
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    more = []
+    for before, after in zip(*map(parser.parse_overrides, (then["overrides"], now["overrides"])), strict=True):
+        if before.input_line != after.input_line:
+            if before.get_key_element() != after.get_key_element() or not _values(before) <= _values(after):
+                return lines
+            more.append(before.get_key_element())
+    return [line for line in lines if line.partition(": ")[0] not in ("overrides", *more)]
+
+
+def _values(override: Override) -> set[str]:
+    if override.is_discrete_sweep():
+        return set(override.sweep_string_iterator())
+    return {override.input_line or "" if override.is_sweep_override() else override.get_value_element_as_str()}
 
 
 _NOTHING = object()
@@ -168,12 +262,20 @@ def command(folder: Path) -> str:
     >>> sys.argv = argv
     """
     program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) and not sys.argv[0].endswith(".py") else None
-    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("hydra.sweep.dir=")]
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec and spec.origin == sys.argv[0]:
+        program = ["python", "-m", spec.name.removesuffix(".__main__")]
+    arguments = [argument for argument in sys.argv[1:] if not argument.lstrip("+").startswith("hydra.sweep.dir=")]
     # All overrides have to stand together, whatever options come before or after them.
     pairs = enumerate(zip(["", *arguments], arguments, strict=False), start=1)
     overrides = [end for end, (before, own) in pairs if re.match(r"[^-].*=|~", own) and not _TAKES_VALUE.match(before)]
     end = overrides[-1] if overrides else len(arguments)
-    # What Hydra's grammar gives a meaning is quoted for Hydra, and the whole for the shell.
-    place = str(folder) if re.fullmatch(r"[\w./-]+", str(folder)) else "'" + str(folder).replace("'", r"\'") + "'"
-    arguments.insert(end, f"hydra.sweep.dir={place}")
+    arguments.insert(end, f"hydra.sweep.dir={quoted(str(folder))}")
     return shlex.join([*(program or ["python", sys.argv[0]]), *arguments])
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra's grammar has it: in quotes, if it is not plain."""
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+        return text
+    return "'" + re.sub(r"(\\*)('|$)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), text) + "'"

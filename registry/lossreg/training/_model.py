@@ -33,6 +33,10 @@ def build_model(config: Config, loss: keras.losses.Loss, regularizer: keras.regu
     Raises:
         ConfigError: if the model's function returns anything else.
     """
+    if loss.reduction in (None, "none"):
+        raise ConfigError(
+            f"loss.reduction={loss.reduction}: the study trains with one number, so choose 'sum' or 'mean'"
+        )
     data = load_data(config)
     keras.utils.set_random_seed(config.seed)  # for plugins that draw random numbers themselves
     spec = lossreg.models.parse(config.model, key="model")
@@ -42,7 +46,8 @@ def build_model(config: Config, loss: keras.losses.Loss, regularizer: keras.regu
     try:
         make = spec.bind(spec.arguments(lambda _, number: number, lambda path, _: terms[path]))
         inputs = keras.Input(data.train.x.shape[1:], name="x")
-        made = make(inputs, data.outputs, regularizer)
+        with spec.plugin.running(spec.plugin.target):
+            made = make(inputs, data.outputs, regularizer)
         if getattr(made, "shape", None) != (None, data.outputs):
             shape = getattr(made, "shape", type(made).__name__)
             raise ConfigError(f"model: {spec.owner} returned {shape}; it must return (None, {data.outputs})")

@@ -73,7 +73,8 @@ class Program:
         self._refuse_what_cannot_be_stacked(specs, config.precision)
         self.data = load_data(config)
         require_fit(config, self.data, specs["loss"])
-        self._model = self._build(config)
+        loss = lossreg.losses.build(specs["loss"], key="loss")
+        self._model = build_model(config, loss, self._late)
         self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
         train, validation = self.data.train, self.data.parts.get("validation")
         self._rows = tuple(map(tf.constant, train.arrays))
@@ -93,6 +94,8 @@ class Program:
         y_hat = y_hat / y_hat.sum(1, keepdims=True) if self.data.outputs > 1 else y_hat
         weights = np.linspace(-1, 1, math.prod(self._shapes[0])).reshape(self._shapes[0])
         self.fixed = self._probe("loss", numbers, equal, y, y_hat) | self._probe("reg", numbers, equal, weights)
+        loss.follow(0, static=True)
+        loss(y, y_hat)  # what is created in compiled code cannot be tried for a broadcasting bug
         varying = [key for key in numbers if key not in self.fixed]
         self._numbers = {key: tf.Variable(np.zeros(size, np.float32), trainable=False) for key in varying}
 
