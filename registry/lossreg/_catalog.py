@@ -218,7 +218,9 @@ class Registry:
     def build(self, cfg: Mapping[str, Any] | Spec, *, key: str = "") -> Any:
         """Create a Keras object from a config node `{name: …, <parameter>: …}`, parsed or not; see `create`."""
         spec = cfg if isinstance(cfg, Spec) else self.parse(cfg, key=key)
-        spec.plugin.load()  # a broken plugin is refused before Keras is imported
+        spec.plugin.load(
+            keras_first=bool(self.kind.data_arguments)
+        )  # a broken plugin is refused before Keras is imported
         try:
             return self.kind.wrap(spec)
         except ParameterError as error:  # a value out of bounds

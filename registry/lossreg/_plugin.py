@@ -31,10 +31,10 @@ _OF_KERAS = ("floatx", "epsilon", "image_data_format", "dtype_policy", "max_epoc
 _importing = threading.RLock()  # two threads that import Keras at once get halves of it
 
 
-def import_target(target: str) -> Any:
+def import_target(target: str, *, keras_first: bool = True) -> Any:
     """Import `"module:attribute"`; Keras before it, so that it finds Keras as any other finds it."""
     with _importing:
-        if target.partition(":")[0] not in sys.modules:
+        if keras_first and target.partition(":")[0] not in sys.modules:
             with contextlib.suppress(Exception):  # whoever needs it says why it cannot be imported
                 import keras  # noqa: F401
         with settings_kept():
@@ -89,7 +89,7 @@ class Kind:
 
     def wrap(self, spec: Any) -> Any:
         """Create what stands for a plugin. For what Keras is handed, imports Keras."""
-        return import_target(self.wrapper)(spec)
+        return import_target(self.wrapper, keras_first=bool(self.data_arguments))(spec)
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ class Plugin:
         module = self.target.partition(":")[0].partition(".")[0]
         return "" if importlib.util.find_spec(module) else f"No module named '{module}'"
 
-    def load(self) -> Any:
-        """Import the target.
+    def load(self, *, keras_first: bool = True) -> Any:
+        """Import the target, and Keras before it unless it is not for Keras.
 
         Raises:
             BrokenPluginError: if it cannot be imported or is not callable; names the distribution and the cause.
@@ -141,7 +141,7 @@ class Plugin:
         if self.registered is not None:
             return self.registered
         with self.running(f"importing {self.target}"):
-            target = import_target(self.target)
+            target = import_target(self.target, keras_first=keras_first)
         if not callable(target):
             raise self.broken(f"{self.target} is a {type(target).__name__}, not a function or a class")
         return target
@@ -274,7 +274,7 @@ class Description(Plugin):
         Raises:
             BrokenPluginError: if it raises, or makes nothing that can be called.
         """
-        target: Any = self.load()
+        target: Any = self.load(keras_first=called)
         if self.style is Style.FUNCTION:
             # A loss of Keras that is made already stays one.
             return functools.partial(target, **arguments) if arguments else target

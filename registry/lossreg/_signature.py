@@ -198,7 +198,9 @@ def check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> 
         return value
     if value is None and parameter.default is None:
         return None
-    raise ParameterError(f"{where}: {owner} takes {accepted} for '{parameter.name}', not {value!r}.")
+    choices = [name for name in typing.get_args(parameter.type) if isinstance(name, str)]
+    hint = did_you_mean(str(value), choices)
+    raise ParameterError(f"{where}: {owner} takes {accepted} for '{parameter.name}', not {value!r}.{hint}")
 
 
 def typed(parameter: Parameter, value: Any) -> Any:
