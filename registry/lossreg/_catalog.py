@@ -26,8 +26,10 @@ from lossreg._spec import Spec, is_node, join, parse
 
 Target = TypeVar("Target")
 
-_GROUPS: set[str] = set()
-"""The groups that some registry reads."""
+DOMAINS_GROUP = "lossreg.domains"
+"""The group in which a package says, under a loss's name, which data it takes; the checks read it."""
+_GROUPS = {DOMAINS_GROUP}
+"""The groups that somebody reads."""
 
 
 class Registry:

@@ -466,6 +466,231 @@ def takes_three_arguments(y_true, y_pred):
     raise RuntimeError("no data will do")
 
 
+# What shows only on some kinds of data, or where no kind fits.
+
+
+@loss("batch_size")
+def centres_logits(y_true, y_pred):
+    return -ops.sum(y_true * ops.log_softmax(y_pred - ops.mean(y_pred, axis=0)), axis=-1)
+
+
+@loss("batch_size")
+def softmax_over_the_batch(y_true, y_pred):
+    return -ops.sum(y_true * ops.log_softmax(y_pred, axis=0), axis=-1)
+
+
+@loss("batch_size")
+def weighs_classes_by_the_batch(y_true, y_pred):
+    frequency = ops.mean(y_true, axis=0) + 0.1
+    return -ops.sum(y_true / frequency * ops.log(y_pred + 1e-6), axis=-1)
+
+
+@loss("batch_size")
+def scales_by_the_spread_of_targets(y_true, y_pred):
+    return squared(y_true, y_pred) / (0.1 + ops.mean(ops.std(y_true, axis=0)))
+
+
+@loss("batch_size")
+def weighs_by_the_sum_of_weights(y_true, y_pred):
+    weight = ops.abs(y_true - y_pred)
+    return ops.mean(weight * ops.softplus(y_pred), axis=-1) / (1e-3 + ops.mean(weight))
+
+
+@loss("batch_size")
+def margins_of_the_batch(y_true, y_pred):
+    return ops.mean(ops.softplus(-y_true * y_pred), axis=-1) + 0.1 * ops.mean(ops.softplus(-y_true * y_pred))
+
+
+def mixture(y_true, y_pred):
+    mean, scale, logit = ops.split(y_pred, 3, axis=-1)
+    density = ops.log_softmax(logit) - scale - 0.5 * ops.square((y_true - mean) * ops.exp(-scale))
+    return -ops.logsumexp(density, axis=-1)
+
+
+@loss("batch_size")
+def mixture_of_the_batch(y_true, y_pred):
+    return mixture(y_true, y_pred - ops.mean(y_pred, axis=0))
+
+
+def gaussian(y_true, y_pred):
+    mean, scale = ops.split(y_pred, 2, axis=-1)
+    return ops.mean(scale + 0.5 * ops.square((y_true - mean) * ops.exp(-scale)), axis=-1)
+
+
+@loss("batch_size")
+def variance_of_the_batch(y_true, y_pred):
+    mean, scale = ops.split(y_pred, 2, axis=-1)
+    return gaussian(y_true, ops.concatenate([mean, 0 * scale + ops.mean(scale)], axis=-1))
+
+
+@loss("per_sample")
+def mixture_over_batch(y_true, y_pred):
+    return ops.mean(mixture(y_true, y_pred))
+
+
+@loss("state")
+def mixture_and_calls(y_true, y_pred):
+    return mixture(y_true, y_pred) * (1 + 0.001 * next(_calls))
+
+
+@loss("dtypes")
+def mixture_in_float32(y_true, y_pred):
+    return mixture(ops.cast(y_true, "float32"), ops.cast(y_pred, "float32"))
+
+
+@loss("compiled")
+def mixture_of_a_value(y_true, y_pred):
+    return mixture(y_true, y_pred) if float(ops.max(y_pred)) < 1e9 else 0.0 * mixture(y_true, y_pred)
+
+
+@loss("batch_order")
+def accumulates_over_the_batch(y_true, y_pred):
+    return ops.mean(ops.square(ops.cumsum(y_true, axis=0) - ops.cumsum(y_pred, axis=0)), axis=-1)
+
+
+@loss("batch_order")
+def compares_with_the_first(y_true, y_pred):
+    return -ops.sum(y_true * ops.log_softmax(y_pred + 0.1 * y_pred[:1, ::-1]), axis=-1)
+
+
+@loss("batch_order")
+def sorts_mixtures(y_true, y_pred):
+    return mixture(y_true, ops.sort(y_pred, axis=0))
+
+
+@loss("ranks")
+def expands_targets(y_true, y_pred):
+    return ops.mean(ops.square(ops.expand_dims(y_true[..., 0], 0) - y_pred), axis=-1)
+
+
+# One sample, none that counts.
+
+
+@loss("finite")
+def nothing_but_padding(y_true, y_pred):
+    labels = ops.reshape(y_true, (-1,))
+    value = keras.losses.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
+    mask = ops.cast(labels != 0, value.dtype)
+    return ops.sum(value * mask) / ops.sum(mask)
+
+
+@loss("finite")
+def spread_of_one(y_true, y_pred):
+    n = ops.cast(ops.shape(y_pred)[0], y_pred.dtype)
+    return squared(y_true, y_pred) + 0 * ops.sum(ops.square(y_pred - ops.mean(y_pred, axis=0))) / (n - 1)
+
+
+@loss("finite")
+def mixture_and_spread_of_one(y_true, y_pred):
+    value = mixture(y_true, y_pred)
+    return value + 0 * ops.mean(value) / ops.var(value)
+
+
+@loss("sample_weights")
+class DividesByTheSumOfWeights(Loss):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        value = self.call(ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred))
+        weight = ops.ones_like(value) if sample_weight is None else ops.cast(sample_weight, value.dtype)
+        return ops.sum(value * weight) / ops.sum(weight)
+
+
+@loss("sample_weights")
+class DividesByTheMask(Loss):
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        mask = getattr(y_pred, "_keras_mask", None)
+        total = super().__call__(y_true, y_pred, sample_weight)
+        return total if mask is None else total / ops.mean(ops.cast(mask, total.dtype))
+
+
+# Guards that are 0 in 16 bits.
+
+
+@loss("finite")
+def logarithm_guarded_in_float32(y_true, y_pred):
+    return -ops.mean(y_true * ops.log(y_pred + 1e-12) + (1 - y_true) * ops.log(1 - y_pred + 1e-12), axis=-1)
+
+
+@loss("finite")
+def root_guarded_in_float32(y_true, y_pred):
+    return ops.sqrt(ops.mean(ops.square(y_true - y_pred), axis=-1) + 1e-12)
+
+
+@loss("finite")
+def overlap_guarded_in_float32(y_true, y_pred):
+    overlap = 2 * ops.sum(y_true * y_pred, axis=(1, 2, 3)) + 1e-10
+    return 1 - overlap / (ops.sum(y_true + y_pred, axis=(1, 2, 3)) + 1e-10)
+
+
+@loss("finite")
+def classes_guarded_in_float32(y_true, y_pred):
+    return -ops.sum(y_true * ops.log(ops.maximum(y_pred, 1e-10)), axis=-1)
+
+
+@loss("dtypes")
+def a_factor_beyond_float16(y_true, y_pred):
+    return squared(y_true, y_pred) * 3e4
+
+
+# The rest, as it is met.
+
+
+@loss("state")
+def random_tensors(y_true, y_pred):
+    return squared(y_true, y_pred + 1e-3 * tf.random.normal(tf.shape(y_pred), dtype=y_pred.dtype))
+
+
+@loss("state")
+class KeepsTheFirstBatch(Loss):
+    scale = None
+
+    def value(self, y_true, y_pred):
+        if self.scale is None and tf.executing_eagerly():
+            self.scale = float(ops.mean(ops.abs(y_true)))
+        return squared(y_true, y_pred) / (1 + (self.scale or 0))
+
+
+@loss("gradient")
+def clips_logits(y_true, y_pred):
+    logits = ops.clip(y_pred, -5, 5)
+    return ops.mean(ops.softplus(logits) - y_true * logits, axis=-1)
+
+
+@loss("gradient")
+def labels_as_integers(y_true, y_pred):
+    return squared(y_true, ops.cast(ops.cast(4 * y_pred, "int32"), y_pred.dtype) / 4)
+
+
+@loss("minimum")
+def flipped_poisson(y_true, y_pred):
+    return ops.mean(y_true * ops.log(y_pred + 1e-6) - y_pred, axis=-1)
+
+
+@loss("minimum")
+def flipped_logits(y_true, y_pred):
+    return ops.mean(y_true * y_pred - ops.softplus(y_pred), axis=-1)
+
+
+@loss("minimum")
+def flipped_labels(y_true, y_pred):
+    return -keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+
+@loss("compiled")
+def rows_in_python(y_true, y_pred):
+    return tf.stack([tf.reduce_mean(tf.square(y - p)) for y, p in zip(y_true, y_pred, strict=True)])
+
+
+@loss("config")
+class ConfigBounds(ConfigDropsGamma):
+    def get_config(self):
+        return {**super().get_config(), "gamma": min(self.gamma, 2.5)}
+
+
+@loss("data")
+def returns_a_pair(y_true, y_pred):
+    return squared(y_true, y_pred), crossentropy(y_true, y_pred)
+
+
 # Regularizers.
 
 
@@ -593,3 +818,43 @@ def another_penalty_for_tensors(weights, r=0.1):
 @tf.function
 def takes_no_variable(weights, r=0.1):
     return r * tf.reduce_sum(tf.square(weights))
+
+
+@regularizer("finite")
+def norm_guarded_in_float32(weights, r=0.1):
+    return r * ops.sqrt(ops.sum(ops.square(weights)) + 1e-12)
+
+
+@regularizer("compiled")
+def numpy_of_a_variable(weights, r=0.1):
+    return r * ops.sum(ops.square(weights)) * (1 + 0 * float(np.max(weights.numpy())))
+
+
+@regularizer("parameters")
+def nothing_for_variables(weights, r=0.1):
+    return r * tf.reduce_sum(tf.square(weights)) if isinstance(weights, tf.Tensor) else 0 * ops.sum(weights)
+
+
+@regularizer("scalar")
+def keeps_an_axis(weights, r=0.1):
+    return r * ops.reshape(ops.sum(ops.square(weights)), (1,))
+
+
+@regularizer("zero")
+def a_hyperbola_of_weights(weights, r=0.1):
+    return r * ops.sum(ops.sqrt(1 + ops.square(weights)))
+
+
+@regularizer("state")
+def random_weights(weights, r=0.1):
+    return r * ops.sum(ops.square(weights) * keras.random.uniform(weights.shape, dtype=weights.dtype))
+
+
+@regularizer("gradient")
+def rounds_weights(weights, r=0.1):
+    return r * ops.sum(ops.square(ops.round(weights)))
+
+
+@regularizer("scale")
+def root_of_strength(weights, lam=0.1):
+    return lam**0.5 * ops.sum(ops.square(weights))

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 import lossreg
@@ -35,6 +36,11 @@ KERAS_REGULARIZERS = classes_of_keras(keras.regularizers, keras.regularizers.Reg
 
 def verdicts(target: Any, kind: str = "loss", **options: Any) -> dict[str, checks.Result]:
     return {result.check: result for result in checks.check(target, kind=kind, **options)}
+
+
+def only(*names: str) -> dict[str, str]:
+    """Skip every other check of a loss."""
+    return dict.fromkeys(set(checks.CHECKS["loss"]) - set(names), "another is asked for")
 
 
 def failed(target: Any, kind: str = "loss", **options: Any) -> dict[str, str]:
@@ -163,6 +169,8 @@ def test_no_false_alarm_on_a_sound_loss(target):
         (thresholds, "one logit per threshold"),
         (keras.losses.Circle, "embeddings"),
         (keras.losses.CTC, "label sequences"),
+        (keras.losses.Hinge, "margins"),
+        (keras.losses.LogCosh, "real targets"),
         (keras.losses.CosineSimilarity, "unit vectors"),
         (keras.losses.Poisson, "positive"),
         (keras.losses.KLDivergence, "probabilities of classes for one-hot"),
@@ -170,8 +178,81 @@ def test_no_false_alarm_on_a_sound_loss(target):
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_the_data_that_a_loss_takes_is_found_by_trying(target, words):
-    others = dict.fromkeys(set(checks.CHECKS["loss"]) - {"data"}, "only the data is looked for")
-    assert words in verdicts(target, skip=others)["data"].seen
+    assert words in verdicts(target, skip=only("data"))["data"].seen
+
+
+# No kind of data fits, which is said once.
+
+
+def triplet(y_true, y_pred, margin=0.2):
+    anchor, near, far = ops.split(y_pred, 3, axis=-1)
+    distance = ops.sum(ops.square(anchor - near), axis=-1) - ops.sum(ops.square(anchor - far), axis=-1)
+    return ops.maximum(distance + margin, 0)
+
+
+def critic(y_true, y_pred):
+    return ops.mean(y_true * y_pred, axis=-1)
+
+
+def generator(y_true, y_pred):
+    return -ops.mean(y_pred, axis=-1)
+
+
+def contrastive(y_true, y_pred):
+    far = ops.square(ops.maximum(1 - y_pred, 0))
+    return ops.mean(y_true * ops.square(y_pred) + (1 - y_true) * far, axis=-1)
+
+
+def five_quantiles(y_true, y_pred):
+    levels = ops.cast(ops.convert_to_tensor([0.05, 0.25, 0.5, 0.75, 0.95]), y_pred.dtype)
+    error = y_true - y_pred
+    return ops.mean(ops.maximum(levels * error, (levels - 1) * error), axis=-1)
+
+
+def first_two(y_true, y_pred):
+    return 0.5 * (y_pred[..., 1] + ops.square(y_true[..., 0] - y_pred[..., 0]) * ops.exp(-y_pred[..., 1]))
+
+
+def boxes(y_true, y_pred):
+    areas = [(x[..., 2] - x[..., 0]) * (x[..., 3] - x[..., 1]) for x in (y_true, y_pred)]
+    low, high = ops.maximum(y_true[..., :2], y_pred[..., :2]), ops.minimum(y_true[..., 2:4], y_pred[..., 2:4])
+    overlap = ops.prod(ops.maximum(high - low, 0), axis=-1)
+    return 1 - overlap / (ops.abs(sum(areas) - overlap) + 1e-3)
+
+
+def partial_likelihood(y_true, y_pred):
+    time, event, risk = y_true[:, 0], y_true[:, 1], ops.squeeze(y_pred, -1)
+    at_risk = ops.cast(time[None, :] >= time[:, None], risk.dtype)
+    return ops.sum(event * (ops.log(ops.sum(at_risk * ops.exp(risk)[None, :], axis=-1)) - risk))
+
+
+def decorrelation(y_true, y_pred):
+    a, b = ((x - ops.mean(x, axis=0)) / (ops.std(x, axis=0) + 1e-3) for x in (y_true, y_pred))
+    product = ops.matmul(ops.transpose(a), b) / ops.cast(ops.shape(a)[0], a.dtype)
+    return ops.sum(ops.square(product - ops.eye(product.shape[0], dtype=product.dtype)))
+
+
+def structural_similarity(y_true, y_pred):
+    return 1 - tf.image.ssim(y_true, y_pred, 1.0)
+
+
+NO_KIND = [triplet, critic, generator, contrastive, five_quantiles, first_two, boxes, partial_likelihood, decorrelation]
+NO_KIND += [structural_similarity, faults.mixture, faults.gaussian]
+
+
+@pytest.mark.parametrize("target", NO_KIND, ids=lambda target: target.__name__)
+def test_that_no_kind_fits_is_said_once_and_nothing_else_is_held_against_it(target):
+    results = verdicts(target)
+    assert [str(result) for result in results.values() if result.verdict is checks.Verdict.FAIL] == []
+    assert [name for name, result in results.items() if "no kind of data" in result.seen] == ["data"]
+    assert results["data"].verdict is checks.Verdict.SKIP
+    assert "lossreg_domain" in results["data"].advice
+
+
+def test_what_holds_for_every_kind_is_checked_without_one():
+    results = verdicts(faults.mixture)
+    checked = ("per_sample", "batch_size", "batch_order", "finite", "gradient", "dtypes", "compiled", "state")
+    assert {name: results[name].verdict for name in checked} == dict.fromkeys(checked, checks.Verdict.PASS)
 
 
 class Power(keras.regularizers.Regularizer):
@@ -207,13 +288,13 @@ def test_a_python_branch_on_a_parameter_is_a_skip_and_no_fault():
     def branching(y_true, y_pred, gamma=2.0):
         return faults.squared(y_true, y_pred) * (gamma if gamma > 0 else 0.0)
 
-    result = verdicts(branching)["tensor_parameters"]
+    result = verdicts(branching, skip=only("tensor_parameters"))["tensor_parameters"]
     assert result.verdict is checks.Verdict.SKIP
     assert "one model at a time" in result.seen
 
 
 def test_a_declared_scalar_skips_sample_weights_and_says_why():
-    results = verdicts(declared_scalar)
+    results = verdicts(declared_scalar, skip=only("per_sample", "sample_weights"))
     assert "declared" in results["per_sample"].seen
     assert results["sample_weights"].verdict is checks.Verdict.SKIP
     assert "one scalar for the batch" in results["sample_weights"].seen
@@ -223,9 +304,9 @@ def test_a_scalar_may_be_declared_by_an_attribute():
     def declared(y_true, y_pred):
         return ops.mean(ops.abs(y_true - y_pred))
 
-    assert "per_sample" in failed(declared)
+    assert "per_sample" in failed(declared, skip=only("per_sample"))
     vars(declared)["lossreg_per_sample"] = False
-    assert failed(declared) == {}
+    assert failed(declared, skip=only("per_sample", "sample_weights")) == {}
 
 
 def test_a_plugin_may_name_its_data():
@@ -243,6 +324,45 @@ def test_a_plugin_may_name_its_data():
     assert "ideal prediction is not known" in results["minimum"].seen
 
 
+def pairs(generator, n):
+    return generator.normal(size=(n, 1)), generator.normal(size=(n, 2))
+
+
+class Drawn:
+    def __call__(self, generator, n):
+        return pairs(generator, n)
+
+
+@pytest.mark.parametrize(
+    "domain", [pairs, Drawn(), f"{__name__}:pairs", "outputs"], ids=["function", "object", "path", "name"]
+)
+def test_a_run_may_name_the_data(domain):
+    results = verdicts(faults.gaussian, domain=domain, skip=only("data", "batch_size"))
+    assert results["data"].seen.endswith("(named by the plugin; predictions of shape (n, 2))")
+    assert results["batch_size"].verdict is checks.Verdict.PASS
+
+
+def boxes_and_classes(generator, n):
+    data = {"box": generator.normal(size=(n, 2, 2)), "class": generator.normal(size=(n, 1))}
+    return data, {key: generator.normal(size=value.shape) for key, value in data.items()}
+
+
+def of_a_dictionary(y_true, y_pred, weight=0.5):
+    far = ops.mean(ops.square(y_true["box"] - y_pred["box"]), axis=(1, 2))
+    return far + weight * ops.mean(ops.square(y_true["class"] - y_pred["class"]), axis=-1)
+
+
+def of_a_dictionary_and_the_batch(y_true, y_pred):
+    return of_a_dictionary(y_true, y_pred) / (1 + ops.mean(ops.square(y_pred["box"])))
+
+
+def test_data_may_be_structures_of_arrays():
+    results = verdicts(of_a_dictionary, domain=boxes_and_classes)
+    assert [str(result) for result in results.values() if result.verdict is checks.Verdict.FAIL] == []
+    assert results["parameters"].verdict is results["compiled"].verdict is checks.Verdict.PASS
+    assert set(failed(of_a_dictionary_and_the_batch, domain=boxes_and_classes)) == {"batch_size"}
+
+
 def test_an_unknown_kind_of_data_is_reported_once():
     def lost(y_true, y_pred):
         return faults.squared(y_true, y_pred)
@@ -257,13 +377,13 @@ def test_a_subclass_of_a_keras_class_is_not_excused():
     class Own(keras.losses.Huber):
         pass
 
-    assert set(failed(Own)) == {"config"}
-    assert "known of Keras itself" in verdicts(keras.losses.Huber)["config"].seen
+    assert set(failed(Own, skip=only("config"))) == {"config"}
+    assert "known of Keras itself" in verdicts(keras.losses.Huber, skip=only("config"))["config"].seen
 
 
 def test_random_generators_are_left_as_they_were():
     np.random.seed(5)  # noqa: NPY002
-    checks.check("mse")
+    checks.check("mse", skip={"saved_model": "another process", "compiled": "slow"})
     np.testing.assert_array_equal(np.random.random(3), np.random.RandomState(5).random_sample(3))  # noqa: NPY002
 
 
@@ -343,6 +463,8 @@ def test_check_returns_1_on_a_fault_and_says_what_to_do(capsys):
         (["check", "mix", "0.8"], "Write it as <name>=<value>"),
         (["check"], "check --all"),
         (["check", "mix", "--domain", "reel"], "Choose one of: real"),
+        (["check", "mix", "--domain", "no.such:thing"], "'no.such:thing' cannot be imported: ModuleNotFoundError"),
+        (["check", "mix", "--domain", "math:pi"], "There is no kind of data 'math:pi'"),
         (["check", "mix", "--kind", "regularizer"], "There is no regularizer 'mix'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -14,7 +14,8 @@ On the command line: `python -m lossreg check focal gamma=3.0`. In a program: `c
 
 A plugin may say what the checks cannot find out, by attributes of the function or class, importing nothing of ours:
 `lossreg_domain = "categorical"` names its kind of data (one of `DOMAINS`, or a function `(generator, n) -> (y_true,
-y_pred)`), and `lossreg_per_sample = False` declares that its value is one scalar for the batch.
+y_pred)`), and `lossreg_per_sample = False` declares that its value is one scalar for the batch. An entry point of the
+loss's name in the group `lossreg.domains` of its package names the kind of data as well.
 
 Importing this package imports neither TensorFlow nor Keras; running a check does.
 """
@@ -31,7 +32,8 @@ from typing import Any
 from lossreg._catalog import Registry
 from lossreg._errors import AmbiguousNameError, ParameterError, RegistryError, UnknownNameError, did_you_mean
 from lossreg.checks import _fresh, _losses, _regularizers
-from lossreg.checks._domains import DOMAINS
+from lossreg.checks._arrays import call, not_finite
+from lossreg.checks._domains import DOMAINS, domain_of
 from lossreg.checks._plugin import REGISTRIES, PluginUnderTest, inner
 from lossreg.checks._results import CheckFailed, CheckSkipped, Result, Verdict, one_line, skip_if
 from lossreg.checks._shared import Check
@@ -54,6 +56,7 @@ _KNOWN_OF_KERAS = {
     ("CategoricalGeneralizedCrossEntropy", "finite"): "p ** q has an infinite gradient at p = 0",
     ("CosineSimilarity", "config"): "its get_config leaves axis out; the registry saves it",
     ("Huber", "config"): "its get_config leaves delta out; the registry saves it",
+    ("KLDivergence", "finite"): "the quotient of 1 and its guard of 1e-7 is infinite in float16",
     ("OrthogonalRegularizer", "dtypes"): "it holds its factor as float32, so that other weights raise",
 }
 
@@ -63,7 +66,7 @@ def check(
     /,
     *,
     kind: str | None = None,
-    domain: str | None = None,
+    domain: str | Callable[..., Any] | None = None,
     skip: Mapping[str, str] | None = None,
     **params: Any,
 ) -> list[Result]:
@@ -73,7 +76,8 @@ def check(
         target: a registered name, or a function, factory or class that is registered nowhere.
         kind: `"loss"` or `"regularizer"`; needed for a name that is both. What is registered nowhere is a loss
             unless its class or this says otherwise.
-        domain: the kind of data to use, one of `DOMAINS`; found by trying if left out.
+        domain: the kind of data to use: one of `DOMAINS`, `"module:function"`, or a function `(generator, n) ->
+            (y_true, y_pred)`; declared by the plugin, or found by trying, if left out.
         skip: checks not to run, by name, each with the reason.
         **params: the parameters to check it with.
 
@@ -81,7 +85,8 @@ def check(
         One result per check, in the order of `CHECKS`.
 
     Raises:
-        UnknownNameError, AmbiguousNameError, ParameterError, BrokenPluginError: as `Registry.create`.
+        UnknownNameError, AmbiguousNameError, ParameterError, BrokenPluginError: as `Registry.create`; ParameterError
+            also for a domain that there is not.
 
     Example:
 
@@ -94,7 +99,7 @@ def check(
     with _registered(target, kind) as (kind, name):
         reasons = _reasons(kind, skip)
         plugin = PluginUnderTest(kind, name, params, domain)
-        _ = plugin.made  # a usage error is raised here and not by every check
+        _ = plugin.made, domain and domain_of(domain)  # a usage error is raised here and not by every check
         if not plugin.in_process:
             _fresh.start()  # it imports Keras while this process checks
         return [_run(plugin, check_name, reasons.get(check_name)) for check_name in CHECKS[kind]]
@@ -129,7 +134,7 @@ def check_all(*, kind: str | None = None) -> Iterator[Result]:
 def parametrize(
     *targets: Target,
     kind: str | None = None,
-    domain: str | None = None,
+    domain: str | Callable[..., Any] | None = None,
     skip: Mapping[str, str] | None = None,
     **params: Any,
 ) -> Any:
@@ -243,9 +248,14 @@ def _run(plugin: PluginUnderTest, check_name: str, reason: str | None = None) ->
 def _consequence(plugin: PluginUnderTest, check_name: str) -> str:
     """Say which other check tells why this one cannot; an empty string if it can."""
     first = next(iter(CHECKS[plugin.kind]))
+    if check_name == first:
+        return ""
     try:
-        _ = plugin.sizes
-    except CheckFailed:
-        return "" if check_name == first else f"no data is found that it takes; see the check '{first}'"
-    repeats = (plugin.kind, check_name) not in _OF_ONE_CALL and plugin.unsteady
-    return "two calls with the same data differ; see the check 'state'" if repeats else ""
+        value = call(plugin.function, *plugin.data(0))
+    except (CheckFailed, CheckSkipped):
+        return f"no data is found that it takes; see the check '{first}'"
+    if check_name != "finite" and not_finite(value):
+        return "its value is not finite on ordinary data; see the check 'finite'"
+    if (plugin.kind, check_name) not in _OF_ONE_CALL and plugin.unsteady:
+        return "a call depends on earlier calls; see the check 'state'"
+    return ""

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lossreg.checks._results import CheckFailed
+
 Array = Any
 
 
@@ -37,8 +39,9 @@ def to_numpy(tensor: Any) -> Array:
 def call(function: Callable[..., Any], *inputs: Array) -> Array:
     """Return the value of a plugin as an array."""
     value = function(*tensors(inputs))
-    if callable(value) and not hasattr(value, "shape"):
-        raise TypeError("it returned a function when it was called with the data")
+    if not hasattr(value, "shape") and not isinstance(value, (int, float)):
+        what = "function" if callable(value) else type(value).__name__
+        raise CheckFailed(f"it returned a {what} when it was called with the data")
     array = to_numpy(value)
     if array.dtype.kind != "f":
         raise TypeError(f"it returned {value!r}, not a number")
@@ -93,10 +96,10 @@ def differentiator(function: Callable[..., Any], inputs: list[tuple[Array, ...]]
 
 
 def close(a: Array, b: Array, tolerance: float = 1e-4) -> bool:
-    """Whether two arrays agree to a tolerance relative to their largest element; NaN equals NaN."""
+    """Whether two arrays agree to a tolerance relative to their largest element; NaN equals nothing."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
-    return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance * scale + 1e-30, equal_nan=True)
+    return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance * scale + 1e-30)
 
 
 def same(a: list[Array], b: list[Array]) -> bool:

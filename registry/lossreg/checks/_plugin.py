@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
+import math
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import distribution
 from typing import Any
 
 import numpy as np
 
 from lossreg import KINDS, Parameter, Registry
+from lossreg._catalog import DOMAINS_GROUP
+from lossreg._errors import ParameterError
 from lossreg._source import REDUCTION
 from lossreg._spec import is_number
-from lossreg.checks._arrays import Array, call, close, differentiate, first_of, same, touches_random_state
-from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, drawn_by, find_domain
-from lossreg.checks._results import CheckFailed, fail_if, one_line
+from lossreg.checks._arrays import Array, call, close, differentiate, first_of, not_finite, same, touches_random_state
+from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, domain_of, order
+from lossreg.checks._results import CheckFailed, CheckSkipped, one_line
 
 REGISTRIES: dict[str, Registry] = {kind: KINDS[kind] for kind in ("loss", "regularizer")}
 """The kinds that have checks."""
+NO_KIND = "no kind of data that is known fits"
+UNKNOWN = "; see the check 'data'"
+DECLARE = "Say which data it takes: lossreg_domain, or --domain."
+_UNSUITED = {"ValueError", "IndexError", "InvalidArgumentError"}
 Change = dict[str, Any]
 """Other values of some parameters."""
 
@@ -32,13 +41,6 @@ def inner(made: Any) -> Any:
     return function_of(made)
 
 
-def own(made: Any) -> Callable[..., Any]:
-    """Return the plugin's own callable of what a registry created; a loss of Keras by what computes per sample."""
-    from lossreg._bound import unreduced  # imports Keras
-
-    return unreduced(inner(made))
-
-
 @dataclass
 class PluginUnderTest:
     """One plugin with the parameters that were asked for, and the kind of data to use, where it is known."""
@@ -46,7 +48,7 @@ class PluginUnderTest:
     kind: str
     name: str
     params: dict[str, Any] = field(default_factory=dict)
-    domain_name: str | None = None
+    domain_name: str | Callable[..., Any] | None = None
 
     def __str__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
@@ -98,7 +100,18 @@ class PluginUnderTest:
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
         """The plugin's own callable, below the registry's wrapper."""
-        return own(self.made)
+        return self.own(self.made)
+
+    def own(self, made: Any) -> Callable[..., Any]:
+        """Return the plugin's own callable of what the registry created."""
+        return self.called(inner(made))
+
+    def called(self, function: Any) -> Callable[..., Any]:
+        """Return what is called with arrays: of a loss of Keras what computes per sample."""
+        from lossreg._bound import unreduced  # imports Keras
+
+        computes, unpack = unreduced(function), self.declared and self.declared.unpack
+        return (lambda *arrays: computes(*unpack(*arrays))) if unpack else computes
 
     def hint(self, name: str) -> Any:
         """Return an attribute that the plugin's target, or what it made, may carry."""
@@ -109,29 +122,100 @@ class PluginUnderTest:
     # Data.
 
     @functools.cached_property
-    def domain(self) -> Domain:
-        """The kind of data that it is made for: named, or found by trying."""
+    def declared(self) -> Domain | None:
+        """The kind of data that it is said to take, if that is said."""
         if self.kind == "regularizer":
             return WEIGHTS
-        named = self.domain_name or self.hint("lossreg_domain")
-        if callable(named):
-            return drawn_by(named)
-        if named is not None and named not in DOMAINS:
-            raise CheckFailed(f"there is no kind of data '{named}'", f"Choose one of: {', '.join(DOMAINS)}.")
-        return find_domain(self.function) if named is None else DOMAINS[named]
+        named = self.domain_name or self.hint("lossreg_domain") or self._named_by_its_package()
+        try:
+            return domain_of(named) if named else None
+        except ParameterError as error:
+            raise CheckFailed(str(error).rstrip("."), "Name a kind of data that there is.") from None
+
+    def _named_by_its_package(self) -> str | None:
+        """The entry point of the same name in the group `lossreg.domains` of the package that registers it."""
+        plugin = self.registry.find(self.name)
+        points = distribution(plugin.distribution).entry_points if plugin.distribution else ()
+        return next((p.value for p in points if (p.group, p.name) == (DOMAINS_GROUP, plugin.name)), None)
+
+    @functools.cached_property
+    def accepted(self) -> list[tuple[Domain, tuple[Any, ...]]]:
+        """Every kind of data of which it gives finite values, with the numbers of outputs, or the shapes of weights."""
+        found: list[tuple[Domain, tuple[Any, ...]]] = []
+        errors, reasons = [], set()
+        for domain in [self.declared] if self.declared else DOMAINS.values():
+            if domain.name == "outputs" and any(taken.elementwise and sizes == taken.sizes for taken, sizes in found):
+                continue
+            sizes: list[Any] = []
+            for d in domain.sizes:
+                try:
+                    value = call(self.function, *domain.sample(0, max(7, domain.batch), d))
+                except CheckFailed:
+                    raise
+                except Exception as error:
+                    errors.append(error)
+                    continue
+                if word := not_finite(value) if not self.declared else "":
+                    reasons.add(f"its value is {word}")
+                else:
+                    sizes.append(d)
+            if sizes:
+                found.append((domain, tuple(sizes)))
+        if not found:
+            reasons |= {f"it raises {one_line(error)}" for error in errors}
+            if not self.declared and any(type(error).__name__ in _UNSUITED for error in errors):
+                raise CheckSkipped(f"{NO_KIND}: {min(reasons)}", DECLARE)
+            words = self.declared.words if self.declared else "every kind of data"
+            raise CheckFailed(f"on {words} {min(reasons)}")
+        return found
+
+    @functools.cached_property
+    def fitting(self) -> Domain | None:
+        """The kind of data that it is made for: declared, or the first that fits; `None` if none does."""
+        if self.declared:
+            return self.declared
+        meant = False  # whether it is lower away from some target, and means it
+        for domain, sizes in self.accepted:
+            if sizes != domain.sizes:  # what takes one number of outputs alone gives them another meaning
+                continue
+            found = 0.0
+            with contextlib.suppress(Exception):
+                found = order(self.function, domain, sizes)
+            meant = meant or math.isnan(found)
+            if found == 1 or (found == -1 and not meant):
+                return domain
+        return None
+
+    @functools.cached_property
+    def domain(self) -> Domain:
+        """The kind of data that it is made for; where none fits, data of which nothing but finite values is known."""
+        if self.fitting:
+            return self.fitting
+        some = max((domain for domain, _ in self.accepted), key=lambda domain: domain.name == "outputs")
+        return replace(some, words="data of some kind", knows_ideal=False, edges=lambda d: {}, wrong=())
 
     @functools.cached_property
     def sizes(self) -> tuple[Any, ...]:
         """The numbers of outputs that the loss takes, or the shapes of weights that the regularizer takes."""
-        taken, errors = [], []
-        for d in self.domain.sizes:
-            try:
-                call(self.function, *self.domain.sample(0, max(5, self.domain.batch), d))
-                taken.append(d)
-            except Exception as error:
-                errors.append(one_line(error))
-        fail_if(not taken, f"{self.domain.words}: it raises {''.join(errors[:1])}")
-        return tuple(taken)
+        return next(sizes for domain, sizes in self.accepted if domain.name == self.domain.name)
+
+    def everywhere(self, seed: int, n: int = 5) -> list[Arrays]:
+        """Return ordinary data of every kind that it takes with targets of the same rank as its own kind has."""
+        kinds = [domain.sample(seed, max(n, domain.batch), sizes[0]) for domain, sizes in self.accepted]
+        found = [*(self.data(seed, n, d) for d in self.sizes), *kinds]
+        return [x for x in found if len({a.ndim for a in x}) == len({a.ndim for a in found[0]})]
+
+    @functools.cached_property
+    def compares_samples(self) -> str:
+        """Why the samples of a batch may be compared with one another, or nothing."""
+        if self.domain.batch > 1:
+            return "the samples of a batch are compared with one another"
+        if self.fitting:
+            return ""
+        y_true, y_pred = self.data(2, 7)
+        value, other = call(self.function, y_true, y_pred), call(self.function, np.roll(y_true, 1, axis=0), y_pred)
+        alone = len(value) == len(y_pred) if value.ndim else False
+        return "" if alone and not close(value, other) else f"the samples may be compared with one another{UNKNOWN}"
 
     def data(self, seed: int, n: int = 5, d: Any = None) -> Arrays:
         """Return ordinary data: targets and predictions of at least `n` samples, or weights."""
@@ -147,16 +231,20 @@ class PluginUnderTest:
         if self.domain.knows_ideal:
             y_true, ideal, away, *_ = self.domain.contrast(3, max(7, self.domain.batch), d)
             found += [(y_true, ideal), (y_true, away)]
-        if cases := self.domain.extremes(d):
-            found.append(tuple(np.concatenate(arrays) for arrays in zip(*cases.values(), strict=True)))
+        cases = list(self.domain.extremes(d).values())
+        edges = [case for case in cases if not any(map(not_finite, differentiate(self.function, *case)))]
+        if edges:
+            found.append(tuple(np.concatenate(arrays) for arrays in zip(*edges, strict=True)))
         return found
 
     @functools.cached_property
     def broadcasts(self) -> str:
         """How it shows that every target is compared with every prediction although the ranks agree, or nothing."""
-        if not self.domain.elementwise or 1 not in self.sizes:
+        kinds = [(self.fitting, self.sizes)] if self.fitting else self.accepted
+        domain = next((domain for domain, sizes in kinds if domain.elementwise and 1 in sizes), None)
+        if domain is None:
             return ""
-        y_true, y_pred = self.data(1, 5, 1)
+        y_true, y_pred = domain.sample(1, 5, 1)
         value = call(self.function, y_true, y_pred)
         pairs = np.array([[call(self.function, y[None], p[None]).sum() for p in y_pred] for y in y_true])
         right = [f(np.diag(pairs)) for f in (np.array, np.mean, np.sum)]
@@ -177,13 +265,15 @@ class PluginUnderTest:
     @functools.cached_property
     def unsteady(self) -> str:
         """How it shows that the same data do not give the same value again, or nothing."""
-        first, *others = self.probes
+        first, *others = [*self.probes, *self.everywhere(18)]
         before = differentiate(self.function, *first)
+        values = [call(self.function, *other) for other in others]
         for i in range(self.CALLS):
-            call(self.function, *others[i % len(others)])
-            after = differentiate(self.function, *first)
-            if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True)):
-                return f"the same data called {i + 2} times: {first_of(before[0], ' and then', after[0])}"
+            j = i % len(others)
+            after = [*differentiate(self.function, *first), call(self.function, *others[j])]
+            for was, now in zip([*before, values[j]], after, strict=True):
+                if not np.array_equal(was, now, equal_nan=True):
+                    return f"the same data called {i + 2} times: {first_of(was, ' and then', now)}"
         if touches_random_state(lambda: call(self.function, *first)):
             return "a call changes the state of Python's or NumPy's global random generator"
         return ""
@@ -197,7 +287,7 @@ class PluginUnderTest:
     def _fingerprint(self, params: Change) -> list[Array]:
         """Return values and gradients on all probes with some parameters changed; nothing if they are refused."""
         try:
-            function = own(self.create(**params))
+            function = self.own(self.create(**params))
             return list(itertools.chain.from_iterable(differentiate(function, *probe) for probe in self.probes))
         except Exception:
             return []

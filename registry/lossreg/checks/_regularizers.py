@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from lossreg.checks._arrays import call
-from lossreg.checks._plugin import PluginUnderTest, inner, own
+from lossreg.checks._plugin import PluginUnderTest, inner
 from lossreg.checks._results import CheckSkipped, fail_if, one_line, skip_if
 from lossreg.checks._shared import LAST, by_name, finite, gradient
 
@@ -89,7 +89,7 @@ def scale(plugin: PluginUnderTest) -> str:
     for name, value in strengths.items():
         steps = [k * (abs(value) or 0.01) for k in (1, 2, 3)]
         try:
-            one, two, three = (float(call(own(plugin.create(**{name: step})), *arrays).sum()) for step in steps)
+            one, two, three = (float(call(plugin.own(plugin.create(**{name: step})), *arrays).sum()) for step in steps)
         except Exception as error:
             raise CheckSkipped(f"{name} = {steps[1]:g} or {steps[2]:g} is refused: {one_line(error)}") from None
         slack, (a, b, c) = 1e-3 * max(abs(one), abs(two), abs(three)), steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -80,5 +81,5 @@ def failing(what: str) -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """Return an exception as one short line."""
-    text = " ".join(str(error).split()).partition(". ")[0]
+    text = " ".join(re.sub(r"\{\{.*?\}\}", "", str(error)).split()).partition(". ")[0]  # no names of TensorFlow's nodes
     return f"{type(error).__name__}: {text[:160]}{'…' if len(text) > 160 else ''}"
