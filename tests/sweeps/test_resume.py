@@ -266,6 +266,15 @@ def test_a_sweep_that_another_process_runs_is_refused(start: Start, sweep: Sweep
     assert "holds a sweep that another process is running now" in refused.stdout.splitlines()[-1]
 
 
+def test_done_jobs_are_neither_composed_nor_launched(multirun: Multirun, tmp_path: Path) -> None:  # noqa: F811
+    first = multirun("seed=range(0,400)", "hydra.launcher.job_directories=false")
+    started = time.perf_counter()
+    again = multirun("seed=range(0,400)", "hydra/launcher=basic")
+    assert time.perf_counter() - started < 20  # Hydra would compose each twice, in more than a minute
+    assert [returned.return_value for returned in again] == [returned.return_value for returned in first]
+    assert not [path for path in (tmp_path / "sweep").iterdir() if path.is_dir()]
+
+
 @pytest.mark.parametrize("launcher", ["basic", "vectorized"])
 def test_how_many_rows_are_lost_is_said(multirun: Multirun, tmp_path: Path, launcher: str) -> None:  # noqa: F811
     lock = tmp_path / "sweep" / ".results.csv.lock"

@@ -124,12 +124,14 @@ class SweepResults(Callback):
         if self._ending:
             self._ending.close()
         if self._table and not sys.exc_info()[0]:  # which Hydra 1.4 goes on to raise
-            with contextlib.suppress(OSError):
-                lost, jobs = self.done.without_row(), self.done.jobs
-                if lost or not jobs:
-                    what = f"{lost} of {jobs} jobs have no row" if jobs else "No job of this sweep has a row"
-                    why = "they could not be written" if jobs else "none has run"
-                    sys.exit(f"{what} in {self._table.path}: {why}.")
+            try:
+                lost, jobs = self.done.lost()
+            except OSError as error:
+                sys.exit(str(error))
+            if lost:
+                sys.exit(f"{lost} of {jobs} jobs have no row in {self._table.path}: they could not be written.")
+            if not jobs:
+                sys.exit(f"No job of this sweep has a row in {self._table.path}: none has run.")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Append the job's row."""

@@ -46,12 +46,11 @@ def take(config: DictConfig, mode: str) -> Any:
 
 def _fresh(path: Path) -> Path:
     """Make a directory that was not there, and return it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     number = 0
     while True:
         found = path.with_name(f"{path.name}-{number}") if number else path
         try:
-            found.mkdir()
+            found.mkdir(parents=True)
             return found
         except FileExistsError:
             number += 1

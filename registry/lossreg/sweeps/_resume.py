@@ -50,14 +50,9 @@ class Done:
     def __len__(self) -> int:
         return len(self._rows)
 
-    @property
-    def jobs(self) -> int:
-        """How many jobs the sweep has until now."""
-        return len(self._numbers)
-
-    def without_row(self) -> int:
-        """How many of them have no row in the table now."""
-        return len(self._numbers.difference(int(row["job"]) for row in self._table.read()))
+    def lost(self) -> tuple[int, int]:
+        """How many jobs have no row in the table now, and of how many."""
+        return len(self._numbers.difference(int(row["job"]) for row in self._table.read())), len(self._numbers)
 
     def _find(self, overrides: Sequence[str]) -> list[int]:
         cells = self._table.cells(overrides)

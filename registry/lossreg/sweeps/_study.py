@@ -27,7 +27,7 @@ def keep_study(sweeper: DictConfig, folder: Path, done: Done) -> None:
     storage = f"sqlite:///{folder.absolute()}/study.db" if own else sweeper.storage
     name = sweeper.study_name or ("sweep" if own else str(folder.absolute()))
     try:
-        study = optuna.load_study(name, storage)
+        study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:  # it begins now
         if done:
             sys.exit(f"{folder} holds trials, but {storage} no study '{name}' to go on with. Choose another folder.")
