@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
+import enum
+import json
 from collections.abc import Callable
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
-from lossreg import REQUIRED, Style
-from lossreg._signature import read_signature
+from lossreg import REQUIRED, Parameter, ParameterError, Style
+from lossreg._signature import check_value, plain_number, read_signature, typed
 from lossreg._source import outline_of_object
 
 LOSS = ("y_true", "y_pred")
@@ -100,3 +104,81 @@ def test_annotations_and_defaults_become_types() -> None:
 def test_a_mandatory_parameter_called_name_cannot_be_described() -> None:
     with pytest.raises(ValueError, match="'name' has no default"):
         read_signature(outline_of_object(lambda y_true, y_pred, name: 0), LOSS)
+
+
+class Mode(enum.Enum):
+    A = "a"
+    B = "b"
+
+
+class Pair(enum.Enum):
+    P = (1, 2)
+    Q = (3, 4)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    mode: Mode = Mode.A
+    scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    inner: Inner = Inner()
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "given", "config", "taken"),
+    [
+        (Mode, Mode.A, "b", "b", Mode.B),
+        (Mode | None, None, Mode.B, "b", Mode.B),
+        (list[Mode], [Mode.A], ["b"], ["b"], [Mode.B]),
+        (dict[str, Mode], {"k": Mode.A}, {"k": Mode.B}, {"k": "b"}, {"k": Mode.B}),
+        (Pair, Pair.P, [3, 4], (3, 4), Pair.Q),
+        (Outer, Outer(), {"inner": {"mode": "b"}}, {"inner": {"mode": "b", "scale": 1.0}}, Outer(Inner(Mode.B))),
+        (Inner | None, None, {"scale": 2}, {"mode": "a", "scale": 2.0}, Inner(scale=2.0)),
+        (set[str], {"x"}, ["b", "a"], ["a", "b"], {"a", "b"}),
+        (np.ndarray, None, [1.0, 2.0], [1.0, 2.0], np.array([1.0, 2.0])),
+        (np.float32, np.float32(2.0), 3, 3.0, np.float32(3.0)),
+        (Any, (1.0, 2.0), [3, 4.0], [3.0, 4.0], (3.0, 4.0)),
+        (Any, np.ones(2, "float32"), np.array([3.0, 4.0]), [3.0, 4.0], np.array([3.0, 4.0], "float32")),
+    ],
+)
+def test_a_value_is_plain_in_a_config_and_of_its_type_for_the_plugin(
+    kind: Any, default: Any, given: Any, config: Any, taken: Any
+) -> None:
+    parameter = Parameter("m", kind, default)
+    found = check_value(parameter, plain_number(given), where="m", owner="loss 'f'")
+    assert found == config
+    made = typed(parameter, json.loads(json.dumps(found)))
+    np.testing.assert_array_equal(made, taken)
+    assert type(made) is type(taken)
+    assert typed(Parameter("m", kind, None), None) is None
+
+
+@pytest.mark.parametrize("default", [Mode.A, Inner()])
+def test_a_default_tells_its_type(default: Any) -> None:
+    def loss(y_true, y_pred, m=default): ...
+
+    assert read_signature(outline_of_object(loss), LOSS)[1][0].type is type(default)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (Outer, {"inner": {"scal": 1.0}}, "m.inner.scal: .* Did you mean 'scale'"),
+        (Inner | None, {"mod": "a"}, "m.mod: .* Did you mean 'mode'"),
+        (list[Inner], [{"scale": 1.0}, {"mod": "a"}], "m.mod: "),
+        (Mode | None, "c", r"takes 'a' \| 'b' \| None for 'm', not 'c'"),
+        (list[Mode], ["c"], r"takes list\['a' \| 'b'\] for"),
+        (Pair, [1, 3], r"takes \(1, 2\) \| \(3, 4\) for"),
+    ],
+)
+def test_what_is_misspelt_inside_is_refused(kind: Any, given: Any, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        check_value(Parameter("m", kind), given, where="m", owner="loss 'f'")
+
+
+def test_only_a_number_takes_what_changes() -> None:
+    kinds = (float, int | float, float | None, list[float], tuple[float, float], int)
+    assert [Parameter("m", kind).takes_number for kind in kinds] == [True, True, True, False, False, False]

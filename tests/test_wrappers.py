@@ -258,8 +258,10 @@ def test_odd_names_that_leave_a_doubt_are_taken() -> None:
 
 def test_a_parameter_by_the_name_of_a_method_works_and_is_assigned_by_its_number() -> None:
     @lossreg.losses.register("clash", replace=True)
-    def clash(y_true: Any, y_pred: Any, call: float = 1.0, reduction: str = "mean") -> Any:
-        return call * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+    def clash(
+        y_true: Any, y_pred: Any, call: float = 1.0, reduction: str = "mean", dtype: float = 1.0, _gain: float = 1.0
+    ) -> Any:
+        return call * dtype * _gain * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
 
     loss = lossreg.losses.create("clash", call=2.0, reduction="sum")
     assert float(loss(Y, P)) == pytest.approx(2 * np.mean((Y - P) ** 2), rel=1e-6)
@@ -268,6 +270,11 @@ def test_a_parameter_by_the_name_of_a_method_works_and_is_assigned_by_its_number
     loss.numbers["call"].assign(5.0)
     assert float(loss(Y, P)) == pytest.approx(5 * np.mean((Y - P) ** 2), rel=1e-6)
     assert "reduction='sum'" in repr(loss)
+    with pytest.raises(AttributeError, match=r"'dtype' is .* an attribute of Keras's"):
+        loss.dtype = 5.0
+    loss._gain = 2.0
+    assert float(loss(Y, P)) == pytest.approx(10 * np.mean((Y - P) ** 2), rel=1e-6)
+    assert loss._gain == 2.0
 
 
 def hetero(y: Any, p: Any) -> Any:  # as many values as targets: two means, then two log-variances

@@ -89,7 +89,7 @@ class Bound(Created):
         return self._given(lambda number: number, lambda term: term)
 
     def __getattr__(self, name: str) -> Any:
-        if self._spec is None or name.startswith("_"):
+        if self._spec is None or (name.startswith("_") and name not in self._described):
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
         if name in self._own:
             return self._own[name].now()
@@ -103,10 +103,11 @@ class Bound(Created):
         return _Numbers(self, name, value) if parameter.takes_numbers else MappingProxyType(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        ours = hasattr(type(self), name) and name not in self.__dict__
-        if ours and self._spec is not None and name in self._described:
-            raise AttributeError(f"{self._spec.owner}: '{name}' is a method here. Use .numbers['{name}'].assign(…).")
-        if self._spec is None or name.startswith("_") or name in self.__dict__ or ours:
+        ours = hasattr(type(self), name) or name in self.__dict__
+        if ours and self._spec is not None and name in self._own:
+            what = f"'{name}' is a method here, or an attribute of Keras's"
+            raise AttributeError(f"{self._spec.owner}: {what}. Use .numbers['{name}'].assign(…).")
+        if self._spec is None or ours or (name.startswith("_") and name not in self._own):
             super().__setattr__(name, value)
         elif name in self._own:
             self._assign(name, value)

@@ -19,7 +19,7 @@ from importlib import metadata
 from typing import Any
 
 from lossreg._errors import BrokenPluginError, is_ctrl_c, said
-from lossreg._ranges import shown
+from lossreg._ranges import UNIONS, shown
 
 REQUIRED: Any = inspect.Parameter.empty
 """The default of a parameter that has none."""
@@ -163,11 +163,17 @@ class Plugin:
 
 
 def plain(value: Any) -> Any:
-    """Return enum members, dataclasses and arrays of NumPy as a config has them; anything else as it is."""
+    """Return enum members, dataclasses, arrays of NumPy and sets, also inside, as a config has them."""
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    if isinstance(value, (set, frozenset)):
+        return sorted(map(plain, value), key=repr)
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
     return value.tolist() if type(value).__module__ == "numpy" and hasattr(value, "tolist") else value
 
 
@@ -215,7 +221,7 @@ class Parameter:
     @property
     def takes_number(self) -> bool:
         """Whether its values are real numbers, so that a schedule or a learned number may stand in its place."""
-        return float in (self.type, *typing.get_args(self.type)) and not self.takes_numbers
+        return float in (self.type, *(typing.get_args(self.type) if typing.get_origin(self.type) in UNIONS else ()))
 
     @property
     def takes_numbers(self) -> bool:
@@ -225,8 +231,6 @@ class Parameter:
     @property
     def type_name(self) -> str:
         """The type as a person writes it."""
-        if isinstance(self.type, type) and issubclass(self.type, Enum):
-            return " | ".join(repr(member.value) for member in self.type)
         return shown(self.type)
 
     @property

@@ -8,6 +8,7 @@ import operator
 import types
 import typing
 from collections.abc import Iterator
+from enum import Enum
 from typing import Annotated, Any
 
 from annotated_types import Ge, GroupedMetadata, Gt, Interval
@@ -21,7 +22,7 @@ _LIMITS: dict[str, tuple[Any, str]] = {
     "min_length": (lambda value, length: len(value) >= length, "of length at least"),
     "max_length": (lambda value, length: len(value) <= length, "of length at most"),
 }
-_UNIONS = (typing.Union, types.UnionType)
+UNIONS = (typing.Union, types.UnionType)
 
 # What Keras documents of its parameters, or checks itself once they are built.
 OF_KERAS = {
@@ -43,7 +44,7 @@ def within(kind: Any, value: Any) -> bool:
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if origin is Annotated:
         return all(_holds(limit, value, bound) for limit, bound in _limits(kind)) and within(inside[0], value)
-    if origin in _UNIONS:
+    if origin in UNIONS:
         return all(within(member, value) for member in inside)
     if isinstance(value, dict):
         return all(within(inside[-1], each) for each in value.values() if inside)
@@ -72,13 +73,18 @@ def shown(kind: Any) -> str:
     inside = typing.get_args(kind)
     if typing.get_origin(kind) is Annotated:
         return " ".join([shown(inside[0]), *_words(dict(_limits(kind)))])
-    if typing.get_origin(kind) in _UNIONS:
+    if typing.get_origin(kind) in UNIONS:
         return " | ".join(map(shown, inside))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return " | ".join(repr(member.value) for member in kind)
     if isinstance(kind, type) and not inside:
         return kind.__name__.replace("NoneType", "None")
     text = str(kind)
     for member in inside:
-        text = text.replace(str(member), shown(member)) if "Annotated" in str(member) else text
+        if isinstance(member, type) and issubclass(member, Enum):
+            text = text.replace(f"{member.__module__}.{member.__qualname__}", shown(member))
+        elif "Annotated" in str(member):
+            text = text.replace(str(member), shown(member))
     return text.replace("typing.", "").replace("collections.abc.", "").replace("NoneType", "None")
 
 

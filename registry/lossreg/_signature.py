@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import is_dataclass, replace
-from enum import Enum
+from enum import Enum, Flag
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -156,6 +156,8 @@ def _type_of(parameter: inspect.Parameter, names: Mapping[str, Any]) -> Any:
         return type(None) if annotation is None else annotation
     if isinstance(default, (bool, str)):
         return _REDUCTIONS if (parameter.name, default) == ("reduction", REDUCTION) else type(default)
+    if isinstance(default, Enum) or (is_dataclass(default) and not isinstance(default, type)):
+        return type(default)
     for ending, kind in _TYPES_BY_NAME.items():
         if parameter.name.endswith(ending) and (default is REQUIRED or isinstance(default, (int, float))):
             return kind
@@ -184,43 +186,70 @@ def check_value(parameter: Parameter, value: Any, *, where: str, owner: str) -> 
     """
     if not isinstance(value := plain(value), PLAIN):
         return value
-    fields = [field.name for field in dataclasses.fields(parameter.type)] if is_dataclass(parameter.type) else []
-    for name in value if fields and isinstance(value, dict) else ():
-        if name not in fields:
-            raise ParameterError(f"{where}.{name}: {owner} has no '{name}' there.{did_you_mean(name, fields)}")
     try:
-        found, accepted = plain(msgspec.convert(value, parameter.type)), parameter.accepted
-        if within(parameter.declared, found) or found == parameter.config_default:
+        found, accepted = plain(_converted(parameter, value)), parameter.accepted
+        misspelt = next(_unknown(value, found, where), None)
+        if not misspelt and (within(parameter.declared, found) or found == parameter.config_default):
             return found
     except msgspec.ValidationError:
-        accepted = parameter.type_name
+        accepted, misspelt = parameter.type_name, None
     except (TypeError, ValueError):  # a type that msgspec does not know
         return value
     if value is None and parameter.default is None:
         return None
-    choices = [name for name in typing.get_args(parameter.type) if isinstance(name, str)]
-    hint = did_you_mean(str(value), choices)
+    if misspelt:
+        path, name, known = misspelt
+        raise ParameterError(f"{path}.{name}: {owner} has no '{name}' there.{did_you_mean(name, known)}")
+    hint = did_you_mean(str(value), [name for name in typing.get_args(parameter.type) if isinstance(name, str)])
     raise ParameterError(f"{where}: {owner} takes {accepted} for '{parameter.name}', not {value!r}.{hint}")
+
+
+def _unknown(value: Any, found: Any, where: str) -> Iterator[tuple[str, str, Iterable[str]]]:
+    """Yield what a value names and its type does not have: the place, the name, and what there is."""
+    if isinstance(value, dict) and isinstance(found, dict):
+        yield from ((where, str(name), found) for name in value if name not in found)
+        for name in value.keys() & found.keys():
+            yield from _unknown(value[name], found[name], f"{where}.{name}")
+    if isinstance(value, (list, tuple)) and isinstance(found, (list, tuple)):
+        for inner, converted in zip(value, found, strict=False):
+            yield from _unknown(inner, converted, where)
+
+
+def _converted(parameter: Parameter, value: Any) -> Any:
+    kind = parameter.type
+    if getattr(kind, "__module__", "") == "numpy":
+        import numpy as np
+
+        return np.asarray(value, getattr(parameter.default, "dtype", None)) if kind is np.ndarray else kind(value)
+    if isinstance(kind, type) and issubclass(kind, Enum) and not issubclass(kind, Flag):
+        try:  # its values may be of any type
+            return kind(tuple(value) if isinstance(value, list) else value)
+        except ValueError as error:
+            raise msgspec.ValidationError(str(error)) from error
+    return msgspec.convert(value, kind)
 
 
 def typed(parameter: Parameter, value: Any) -> Any:
     """Return a value as the plugin takes it: of a config's plain data, an enum member, a dataclass, or an array."""
-    kinds = [kind for kind in (parameter.type, *typing.get_args(parameter.type)) if isinstance(kind, type)]
-    if any(is_dataclass(kind) or issubclass(kind, Enum) for kind in kinds) and isinstance(value, PLAIN):
-        return msgspec.convert(value, parameter.type)
-    if isinstance(value, list) and type(parameter.default).__module__ == "numpy":
-        import numpy as np
-
-        return np.asarray(value, parameter.default.dtype)
+    if value is None or not isinstance(value, PLAIN):
+        return value
+    with contextlib.suppress(msgspec.ValidationError, TypeError, ValueError):  # the plugin's own default
+        value = _converted(parameter, value)
+    if isinstance(value, list) and parameter.type is Any:
+        default = parameter.default
+        if type(default).__module__ == "numpy":
+            return _converted(replace(parameter, type=type(default)), value)
+        return type(default)(value) if isinstance(default, (tuple, set, frozenset)) else value
     return value
 
 
-def plain_number(value: Any) -> Any:
-    """Return NumPy's scalars as numbers of Python, and a list with a float in it as a list of floats."""
+def plain_number(value: Any, takes_numbers: bool = False) -> Any:
+    """Return what is given as plain data, where it can be; an array stays one in the place of a number."""
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         return value.item()
     if isinstance(value, dict):
-        return {name: plain_number(inner) for name, inner in value.items()}
+        return {name: plain_number(inner, takes_numbers) for name, inner in value.items()}
+    value = value if takes_numbers else plain(value)
     if isinstance(value, list) and {type(inner) for inner in value} == {int, float}:
         return [float(inner) for inner in value]
     return value

@@ -140,7 +140,7 @@ def parse(registry: Registry, plugin: Plugin, values: Mapping[str, Any], key: st
     parts: tuple[dict[str, Any], dict[str, Any], dict[str, Any]] = ({}, {}, {})
     spec = Spec(registry, described, *parts)
     for name, parameter in accepted.items():
-        value = plain_number(values.get(name, _MISSING))
+        value = plain_number(values.get(name, _MISSING), parameter.takes_number or parameter.takes_numbers)
         if name == "reduction" and parameter.default == REDUCTION and value in (REDUCTION, _MISSING):
             continue  # Keras's own, which it saves itself
         if not (isinstance(value, str) and value == _MISSING):

@@ -102,7 +102,7 @@ class RegisteredLoss(Bound, keras.losses.Loss):
     def from_config(cls, config: Mapping[str, Any]) -> RegisteredLoss:
         """Create the loss again, through the registry."""
         loss: RegisteredLoss = super().from_config(config)
-        loss.reduction = config["reduction"]
+        loss.__dict__["reduction"] = config["reduction"]  # a parameter may be called so, too
         return loss
 
 
