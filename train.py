@@ -62,7 +62,7 @@ TOGETHER = sweeps.Batch(
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 @sweeps.batched(TOGETHER)
 def main(cfg: DictConfig) -> float:
-    """Train one model, and return the number that a sweeper minimises."""
+    """Train one model, and return its objective, which a sweeper minimises, or maximises where the config says so."""
     started = time.perf_counter()
     directory = Path(HydraConfig.get().runtime.output_dir)
 

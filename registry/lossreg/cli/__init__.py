@@ -7,9 +7,9 @@ import os
 import sys
 
 from lossreg._errors import RegistryError, print_anything
-from lossreg.cli import _check, _list, _new, _show
+from lossreg.cli import _check, _list, _new, _results, _show
 
-COMMANDS = {"list": _list, "show": _show, "check": _check, "new": _new}
+COMMANDS = {"list": _list, "show": _show, "check": _check, "new": _new, "results": _results}
 """The subcommands: modules with a docstring, `add_arguments(parser)` and `main(args) -> exit code`."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from lossreg.sweeps._batch import Batch, CannotBatch, Outcome, batched
 from lossreg.sweeps._callback import SweepResults
+from lossreg.sweeps._load import load
 from lossreg.sweeps._results import ResultsTable, Row
 
-__all__ = ["Batch", "CannotBatch", "Outcome", "ResultsTable", "Row", "SweepResults", "batched"]
+__all__ = ["Batch", "CannotBatch", "Outcome", "ResultsTable", "Row", "SweepResults", "batched", "load"]

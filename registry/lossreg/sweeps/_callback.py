@@ -8,20 +8,21 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 
 from lossreg._errors import printable
 from lossreg.sweeps._batch import Outcome
 from lossreg.sweeps._directory import check_places, take
 from lossreg.sweeps._ending import Ending
 from lossreg.sweeps._results import ResultsTable, Row
-from lossreg.sweeps._resume import Done, begin, command, describe_sweep
+from lossreg.sweeps._resume import Done, added, begin, command, command_of_a_job, describe_sweep
+from lossreg.sweeps._statistics import Settings
 from lossreg.sweeps._study import keep_study
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,13 @@ class SweepResults(Callback):
         objective: the column with what the task function returns, or the columns, if it returns several numbers; added
             to `columns` if not among them. A sweeper that learns from its jobs is told it when it is resumed.
         success: the true-or-false column whose rate the closing table gives.
-        mean: the column whose mean the closing table gives, and whose lowest value makes the best row.
+        mean: the column whose mean the closing table gives, and whose best mean makes the best row; by default
+            the objective.
         replicate: the override over which rate and mean are taken, as a rule the seed.
+        maximize: the columns of which a higher value is better, as of an accuracy; of the others, a lower one is. The
+            objective of a sweeper with `direction: maximize` is one of them.
+        baseline: a value (`bce`) or an override (`loss=bce`) that names the row with which others are compared; by
+            default the first.
         metrics: the JSON file in a job's directory that holds its metrics.
         file: the table's name.
         show: whether to print a table and draw `sweep.png` when the sweep ends.
@@ -59,7 +65,6 @@ class SweepResults(Callback):
           columns: [solved, accuracy, loss]
           objective: loss
           success: solved
-          mean: loss
           replicate: seed
     ```
     """
@@ -69,6 +74,8 @@ class SweepResults(Callback):
     success: str | None = None
     mean: str | None = None
     replicate: str | None = None
+    maximize: Sequence[str] = ()
+    baseline: str | None = None
     metrics: str = "metrics.json"
     file: str = "results.csv"
     show: bool = True
@@ -77,6 +84,7 @@ class SweepResults(Callback):
     def __post_init__(self) -> None:
         self._objectives = (self.objective,) if isinstance(self.objective, str) else tuple(self.objective or ())
         self.columns = tuple(dict.fromkeys([*self.columns, *self._objectives]))
+        self.maximize = tuple(self.maximize or ())
         self.done: Any = None
         self.launcher: Any = None  # before which one stands that hands it what is not done
         self._ending: Ending | None = None
@@ -98,11 +106,12 @@ class SweepResults(Callback):
         """Begin a sweep, or go on with the one that is in the directory; end the program if that is another one."""
         try:
             sweep = describe_sweep(config)
+            settings = self._settings(config, sweep)
             check_places(config)
             self._lock = take(config, "sweep")
             table = self._table_of(config)
             learns = "study_name" in config.hydra.sweeper
-            goes_on = begin(table.path.parent, sweep, table)
+            goes_on = begin(table.path.parent, sweep, table, asdict(settings))
             failed = table.remove("failed") if self.retry_failed else 0
             self.done = Done(table, self._objectives, learns)
             if goes_on:
@@ -117,7 +126,7 @@ class SweepResults(Callback):
             folder = OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"]  # type: ignore[index, call-overload]
             where = "" if isinstance(error, OSError) else f"{folder}: {type(error).__name__}: "
             sys.exit(f"This sweep cannot begin: {where}{printable(' '.join(str(error).split()))}")
-        self._ending = Ending(lambda interrupted: self._close(table, interrupted))
+        self._ending = Ending(lambda interrupted: self._close(table, settings, interrupted))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the closing table; end the program with an error if jobs have no row."""
@@ -132,6 +141,19 @@ class SweepResults(Callback):
                 sys.exit(f"{lost} of {jobs} jobs have no row in {self._table.path}: they could not be written.")
             if not jobs:
                 sys.exit(f"No job of this sweep has a row in {self._table.path}: none has run.")
+
+    def _settings(self, config: DictConfig, sweep: Mapping[str, Any]) -> Settings:
+        """What the results are about; ends the program if the sweeper would look for the worst."""
+        maximize, directions = list(self.maximize), OmegaConf.select(config, "hydra.sweeper.direction")
+        directions = directions if isinstance(directions, (list, ListConfig)) else [directions] * len(self._objectives)
+        for objective, direction in zip(self._objectives, directions, strict=False):
+            word = getattr(direction, "name", direction)
+            if objective in maximize and word == "minimize":
+                sys.exit(f"Of {objective}, a higher value is better. Add hydra.sweeper.direction=maximize")
+            maximize += [objective] if word == "maximize" else []
+        about = {own.name: getattr(self, own.name) for own in fields(Settings) if hasattr(self, own.name)}
+        about |= {"mean": self.mean or next(iter(self._objectives), None), "maximize": maximize}
+        return Settings(**about, command=command_of_a_job(), added=added(sweep))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Append the job's row."""
@@ -165,12 +187,12 @@ class SweepResults(Callback):
             self._table = ResultsTable(path, self.columns)
         return self._table
 
-    def _close(self, table: ResultsTable, interrupted: bool) -> None:
+    def _close(self, table: ResultsTable, settings: Settings, interrupted: bool) -> None:
         try:
             if self.show:
                 from lossreg.sweeps._summary import show  # rich takes 0.1 s to import
 
-                show(table, self.success, self.mean, self.replicate, picture=not interrupted)
+                show(table, settings, picture=not interrupted)
         except Exception as error:  # it is only shown: all results are on the disk
             log.error("the closing table cannot be shown: %s", error)
         finally:

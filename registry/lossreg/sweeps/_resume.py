@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "sweep.yaml"
 _TAKES_VALUE = re.compile(r"(-cp|-cn|-cd|-p|--config-[a-z]+|--package|--experimental-rerun)$")  # options of Hydra
+_OF_HYDRA = re.compile(r"[+~]*hydra[./](?!(launcher|sweeper|sweep|callbacks|mode)\b)")  # and of a single run too
 _TOTALS = ("n_trials", "n_jobs", "max_failure_rate", "max_batch_size")  # of a sweeper: how many, but not which
 _HEADER = "# What this sweep is. The same command with hydra.sweep.dir=<this folder> runs what is missing of it.\n"
 
@@ -159,14 +160,17 @@ def _swept_options(overrides: list[str]) -> dict[str, Any]:
     return options
 
 
-def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
+def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable, results: Mapping[str, Any]) -> bool:
     """Begin a sweep in a folder, or go on with the one that is there; returns whether it goes on.
+
+    What its results are about is kept with it, but does not make it another sweep.
 
     If the folder holds another sweep, the program ends with the difference: Hydra lets no other exception of a
     callback through.
     """
     path = folder / MANIFEST
-    text = yaml.safe_dump(dict(sweep), sort_keys=False, allow_unicode=True)
+    parts = (dict(sweep), {"results": dict(results)})
+    text, about = (yaml.safe_dump(part, sort_keys=False, allow_unicode=True) for part in parts)
     header = table.header()
     if not path.exists():
         if header:
@@ -175,11 +179,13 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
                 "Choose another hydra.sweep.dir."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, _HEADER + text)
+        write_whole(path, _HEADER + text + about)
         return False
     if not path.is_file():
         sys.exit(f"{path} is no file. Choose another hydra.sweep.dir.")
-    lines = _differs(yaml.safe_load(path.read_text(encoding="utf-8")), yaml.safe_load(text))
+    then = yaml.safe_load(path.read_text(encoding="utf-8"))
+    then.pop("results", None)
+    lines = _differs(then, yaml.safe_load(text))
     if lines:
         sys.exit(
             f"{folder} holds another sweep, which this command cannot go on with:\n"
@@ -189,7 +195,7 @@ def begin(folder: Path, sweep: Mapping[str, Any], table: ResultsTable) -> bool:
     missing = [column for column in (*table.cells(sweep["overrides"]), *table.metrics) if column not in header]
     if header and missing:
         sys.exit(f"{table.path}, line 1: the column {missing[0]} is missing. The file is left as it is.")
-    write_whole(path, _HEADER + text)
+    write_whole(path, _HEADER + text + about)
     return True
 
 
@@ -256,17 +262,43 @@ def command(folder: Path) -> str:
     "python train.py -m 'seed=range(0,9)' hydra.sweep.dir=multirun/1"
     >>> sys.argv = argv
     """
+    program, called = _called()
+    called = [(word, own) for word, own in called if not word.lstrip("+").startswith("hydra.sweep.dir=")]
+    # All overrides have to stand together, whatever options come before or after them.
+    end = max((place for place, (_, own) in enumerate(called, start=1) if own), default=len(called))
+    words = [word for word, _ in called]
+    words.insert(end, f"hydra.sweep.dir={quoted(str(folder))}")
+    return shlex.join([*program, *words])
+
+
+def command_of_a_job() -> list[str]:
+    """The words that run one job of this sweep, before its overrides."""
+    program, called = _called()
+    options = [word for word, own in called if not own and word not in ("-m", "--multirun")]
+    return [*program, *options, *(word for word, own in called if own and _OF_HYDRA.match(word))]
+
+
+def _called() -> tuple[list[str], list[tuple[str, bool]]]:
+    """How this program was called: its name, then each word, and whether that is an override."""
     program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) and not sys.argv[0].endswith(".py") else None
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec and spec.origin == sys.argv[0]:
         program = ["python", "-m", spec.name.removesuffix(".__main__")]
-    arguments = [argument for argument in sys.argv[1:] if not argument.lstrip("+").startswith("hydra.sweep.dir=")]
-    # All overrides have to stand together, whatever options come before or after them.
-    pairs = enumerate(zip(["", *arguments], arguments, strict=False), start=1)
-    overrides = [end for end, (before, own) in pairs if re.match(r"[^-].*=|~", own) and not _TAKES_VALUE.match(before)]
-    end = overrides[-1] if overrides else len(arguments)
-    arguments.insert(end, f"hydra.sweep.dir={quoted(str(folder))}")
-    return shlex.join([*(program or ["python", sys.argv[0]]), *arguments])
+    pairs = zip(["", *sys.argv[1:]], sys.argv[1:], strict=False)
+    called = [(w, bool(re.match(r"[^-].*=|~", w)) and not _TAKES_VALUE.match(before)) for before, w in pairs]
+    return program or ["python", sys.argv[0]], called
+
+
+def added(sweep: Mapping[str, Any]) -> dict[str, str]:
+    """The overrides of a sweep that were typed with a `+`, by the name of their column."""
+    found = {}
+    left: list[Any] = [sweep["overrides"], sweep["sweeper"]]
+    while left:
+        node = left.pop()
+        left += [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else []
+        if isinstance(node, str) and node.startswith("+") and "@" not in (key := node.partition("=")[0]):
+            found[key.lstrip("+")] = key
+    return found
 
 
 def quoted(text: str) -> str:

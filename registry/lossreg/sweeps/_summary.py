@@ -1,196 +1,255 @@
-"""What a sweep came to: its rows taken together over the replicates, on the terminal, and as `sweep.png`."""
+"""What a sweep came to, for people: on the terminal, or as LaTeX."""
 
 from __future__ import annotations
 
-import io
-import itertools
 import logging
 import math
-import sys
+import re
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lossreg._errors import printable
-from lossreg.sweeps._results import FIXED_COLUMNS, ResultsTable, write_whole
+from lossreg.sweeps._picture import draw
+from lossreg.sweeps._results import FIXED_COLUMNS, ResultsTable
+from lossreg.sweeps._statistics import Difference, Point, Settings, Summary, number, points, shown
+
+__all__ = ["Point", "points", "show", "show_summary", "to_latex"]
 
 log = logging.getLogger(__name__)
 
-_ROWS = 20  # of the table on the terminal
-_POINTS = 40
-_LINES = 8  # of the picture
-_PANELS = 6
-Cells = Mapping[str, str]
-_Z = 1.959963984540054  # of a 95% interval
+_ROWS = 40  # of the table on the terminal
+_REASONS = 5
+_WRAPPED = ("overrides", "status")
+_NUMBER = re.compile(r"[-+]?\d*\.?\d+(e[-+]?\d+)?(%|/\d+)?( .*)?$")
+_SIGN = re.compile(r"(?<![\w-])([+-])(?=\d)")
+Columns = list[tuple[str, list[str]]]
 
 
-@dataclass(frozen=True)
-class Point:
-    """The jobs that differ in nothing but the replicate."""
-
-    place: tuple[str, ...]  # the value of each axis
-    jobs: int
-    rate: float | None  # the share that succeeded, of those that did not fail; what diverged did not succeed
-    interval: tuple[float, float]  # the rate's 95% interval
-    mean: float | None  # of the metric, over completed jobs
-    unfinished: int
-
-
-def axes(rows: Sequence[Cells], metrics: Iterable[str], replicate: str | None) -> list[str]:
-    """The overrides that differ between jobs, without the replicate."""
-    skipped = {*FIXED_COLUMNS, *metrics, replicate}
-    columns = [column for column in (rows[0] if rows else ()) if column not in skipped]
-    return [column for column in columns if len({row[column] for row in rows}) > 1]
-
-
-def points(rows: Sequence[Cells], over: Sequence[str], success: str | None, mean: str | None) -> list[Point]:
-    """Take rows together that agree in the columns `over`, in the order of first appearance."""
-    groups: dict[tuple[str, ...], list[Cells]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row[column] for column in over), []).append(row)
-    found = []
-    for place, members in groups.items():
-        tried = [row[success].lower() == "true" for row in members if row["status"] != "failed"] if success else []
-        finite = [value for row in members if (value := number(row[mean])) is not None] if mean else []
-        rate = sum(tried) / len(tried) if tried else None
-        average = math.fsum(finite) / len(finite) if finite else None
-        unfinished = sum(row["status"] != "completed" for row in members)
-        found.append(Point(place, len(members), rate, wilson(sum(tried), len(tried)), average, unfinished))
-    return found
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """The 95% interval of a rate: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), with z = 1.96.
-
-    E. B. Wilson, Probable inference, the law of succession, and statistical inference. JASA 22 (1927).
-
-    Example:
-
-    >>> [round(end, 4) for end in wilson(8, 10)], wilson(0, 0)
-    ([0.4902, 0.9433], (0.0, 1.0))
-    """
-    if not trials:
-        return 0.0, 1.0
-    p, z2 = successes / trials, _Z**2 / trials
-    centre = (p + z2 / 2) / (1 + z2)
-    half = math.sqrt(z2 * (p * (1 - p) + z2 / 4)) / (1 + z2)
-    return 0.0 if successes == 0 else centre - half, 1.0 if successes == trials else centre + half
-
-
-def number(cell: str) -> float | None:
-    """A cell as a number, if it is one."""
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def is_numeric(cells: Iterable[str]) -> bool:
-    """Whether all cells that hold something hold a number."""
-    return all(number(cell) is not None for cell in cells if cell)
-
-
-# On the terminal.
-
-
-def show(
-    table: ResultsTable,
-    success: str | None,
-    mean: str | None,
-    replicate: str | None,
-    *,
-    picture: bool = True,
-    console: Console | None = None,
-) -> None:
-    """Print a results table, row by row or, if it is long, taken together over the replicates; and draw it.
+def show(table: ResultsTable, settings: Settings, *, picture: bool = True, console: Console | None = None) -> None:
+    """Print what a sweep came to, and draw it.
 
     Arguments:
         table: the table.
-        success: the true-or-false column whose rate is given.
-        mean: the column whose mean is given, and whose lowest value makes the best row.
-        replicate: the override over which they are taken.
+        settings: what it is about.
         picture: whether to draw `sweep.png` beside the table, if what was swept can be drawn.
         console: where to print.
     """
-    console = console or Console(width=None if sys.stdout.isatty() else 200)  # a file need not be cut to 80
     rows = sorted(table.read(), key=lambda row: int(row["job"]))
     if not rows:
         return
-    success, mean = (column if column in rows[0] else None for column in (success, mean))
-    over = axes(rows, table.metrics, replicate)
-    taken = points(rows, over, success, mean)
-    if len(rows) <= _ROWS or len(taken) == len(rows):
-        names = ["job", *axes(rows, table.metrics, None), *table.metrics]
-        columns = {name: [_rounded(row[name]) for row in rows] for name in names}
-        columns["status"] = [row["error"] or row["status"] for row in rows]
-        console.print(_table(columns, _ROWS * 2, [bool(row["error"]) for row in rows]))
-    else:
-        console.print(_table(_columns(taken, over, success, mean), _POINTS))
-        if len(taken) > _POINTS:
-            console.print(f"… and {len(taken) - _POINTS} more.")
-    finite = [row for row in rows if math.isfinite(_value(row, mean))]
-    if mean and finite and len(rows) > 1:
-        row = min(finite, key=lambda row: _value(row, mean))
-        place = [name for name in row if row[name] and name not in (*FIXED_COLUMNS, *table.metrics)]
-        overrides = " ".join(f"{name.removeprefix('override.')}={row[name]}" for name in place)
-        line = f"lowest {mean}: {_rounded(row[mean])}, job {row['job']}: {overrides}"
-        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+    console = console or Console()
+    summary = Summary(rows, settings)
+    show_summary(summary, console)
     paths = [table.path]
     if picture:
         try:
             image = table.path.with_name("sweep.png")
-            paths += [image] if draw(rows, over, success, mean, image) else []
+            paths += [image] if draw(summary, image) else []
         except Exception as error:
             log.error("sweep.png is not written: %s", error)
     counts = Counter(row["status"] for row in rows)
-    jobs = ", ".join(
-        ["1 job" if len(rows) == 1 else f"{len(rows)} jobs", *(f"{counts[s]} {s}" for s in sorted(counts))]
+    jobs = ["1 job" if len(rows) == 1 else f"{len(rows)} jobs", *(f"{counts[s]} {s}" for s in sorted(counts))]
+    _say(console, f"{', '.join(jobs)}: {', '.join(map(_relative, paths))}", soft_wrap=True)
+
+
+def show_summary(summary: Summary, console: Console) -> None:
+    """Print a summary: its table, what that says, the best row and how to run it."""
+    for more, apart, rate in ((2, True, True), (0, True, True), (0, True, False), (0, False, True), (0, False, False)):
+        columns = _columns(summary, more, apart, rate)
+        same = [(name, cells[0]) for name, cells in columns if len(cells) > 1 and len(set(cells)) == 1]
+        columns = [(name, cells) for name, cells in columns if (name, cells[0]) not in same]
+        if _width(columns) <= console.width:
+            break
+    most = _ROWS if apart else _ROWS // 2
+    fixed = [name for name in _overrides(summary) if len({row[name] for row in summary.rows}) == 1]
+    said = [*(f"{shown(name)}={summary.rows[0][name]}" for name in fixed), *(f"{n} {own}" for n, own in same if own)]
+    if said and len(summary.rows) > 1:
+        _say(console, f"everywhere: {', '.join(said)}")
+    console.print(_table(columns, most))
+    if len(summary.points) > most:
+        _say(console, f"… and {len(summary.points) - most} more.")
+    for line in [*_reasons(summary), *_legend(summary)]:
+        _say(console, line)
+    best = summary.points[0]
+    if summary.metric and best.mean is not None and len(summary.rows) > 1:
+        word = f"{'highest' if summary.higher else 'lowest'} {'' if best.jobs == 1 else 'mean '}{summary.metric}"
+        where = f", job {best.rows[0]['job']}" if best.jobs == 1 else ""
+        command = f":\n  {_command(summary, best)}" if {*summary.apart} <= {summary.settings.replicate} else ""
+        _say(console, f"{word}: {_plus_minus(best.mean, best.half)}{where}{command}", soft_wrap=True)
+
+
+def _columns(summary: Summary, more: int = 2, apart: bool = True, rate: bool = True) -> Columns:
+    """The table as text: its axes, in a column each or in one, then what their points came to.
+
+    Arguments:
+        summary: the summary.
+        more: how many metrics are shown beside the one that is compared.
+        apart: whether each axis has a column of its own.
+        rate: whether the rate of success is shown.
+    """
+    found = summary.points
+    columns = [
+        (shown(axis), [_rounded(point.place[place]) for point in found]) for place, axis in enumerate(summary.over)
+    ]
+    if not apart and columns:
+        columns = [("overrides", [_label(summary, point) for point in found])]
+    columns.append(
+        ("job", [p.rows[0]["job"] for p in found]) if summary.single else ("jobs", [str(p.jobs) for p in found])
     )
-    line = f"{jobs}: {', '.join(map(_relative, paths))}"
-    console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
-
-
-def _columns(
-    taken: Sequence[Point], over: Sequence[str], success: str | None, mean: str | None
-) -> dict[str, list[str]]:
-    columns = {name.removeprefix("override."): [point.place[i] for point in taken] for i, name in enumerate(over)}
-    columns["jobs"] = [str(point.jobs) for point in taken]
-    if success:
-        columns[success] = ["" if point.rate is None else f"{point.rate:.1%}" for point in taken]
-        ends = ["{:.1%} – {:.1%}".format(*point.interval) for point in taken]
-        columns["95% interval"] = [end if rate else "" for end, rate in zip(ends, columns[success], strict=True)]
-    if mean:
-        columns[f"mean {mean}"] = ["" if point.mean is None else f"{point.mean:.4g}" for point in taken]
-    if any(point.unfinished for point in taken):
-        columns["not completed"] = [str(point.unfinished or "") for point in taken]
+    if rate and (name := summary.success):
+        columns.append((summary.title(name), [_rate(point, name) for point in found]))
+    if name := summary.metric:
+        columns.append((summary.title(name), [_plus_minus(point.mean, point.half) for point in found]))
+    others = [own for own in summary.metrics if own not in (summary.success, summary.metric, "seconds")]
+    others = [own for own in others if any(point.mean_of(own) is not None for point in found)]
+    columns += [
+        (summary.title(own), [_plus_minus(point.mean_of(own), None) for point in found]) for own in others[:more]
+    ]
+    if gaps := _differences(summary):
+        ours = ["baseline" if point is summary.baseline else "" for point in found]
+        columns.append(("difference", [own or _gap(gap) for own, gap in zip(ours, gaps, strict=True)]))
+        columns.append(("won", [f"{gap.won}/{gap.pairs}" if gap else "" for gap in gaps]))
+    columns.append(("status", [_status(point) for point in found]))
     return columns
 
 
-def _table(columns: Mapping[str, Sequence[str]], most: int, failed: Sequence[bool] = ()) -> Table:
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, cells in columns.items():
-        right = is_numeric(cells) or name == "95% interval"
-        shown.add_column(
-            Text(printable(name)), justify="right" if right else "left", no_wrap=name != "status", overflow="fold"
-        )
-    rows = list(zip(*columns.values(), strict=True))
-    for index, row in enumerate(rows[:most]):
-        shown.add_row(*(Text(printable(cell)) for cell in row), style="red" if failed and failed[index] else None)
-    if failed and len(rows) > most:
-        shown.add_row("…")
-    return shown
+def _differences(summary: Summary) -> list[Difference | None]:
+    """The differences to the baseline, where they are asked for or there is more than one seed to see them on."""
+    if not summary.metric or len(summary.points) == 1 or not (summary.settings.baseline or not summary.single):
+        return []
+    found = [summary.difference(point) for point in summary.points]
+    return found if any(found) else []
 
 
-def _value(row: Cells, column: str | None) -> float:
-    value = number(row[column]) if column else None
-    return math.nan if value is None else value
+def _status(point: Point) -> str:
+    counts = Counter(row["status"] for row in point.rows if row["status"] != "completed")
+    return ", ".join(f"{count} {status}" if point.jobs > 1 else status for status, count in sorted(counts.items()))
+
+
+def _rate(point: Point, success: str) -> str:
+    if point.jobs == 1:
+        return point.rows[0][success]
+    return "" if point.rate is None else "{:.1%} ({:.0f}–{:.0f})".format(point.rate, *(100 * e for e in point.interval))
+
+
+def _gap(gap: Difference | None) -> str:
+    return _plus_minus(gap.mean, gap.half, "+") if gap else ""
+
+
+def _plus_minus(mean: float | None, half: float | None, sign: str = "") -> str:
+    """A mean and half of its interval, to two digits of that.
+
+    Example:
+
+    >>> _plus_minus(0.123456, 0.0123), _plus_minus(12.3, None, "+")
+    ('0.123 ± 0.012', '+12.3')
+    """
+    if mean is None:
+        return ""
+    if half is not None and half <= 1e-9 * abs(mean):  # rounding errors
+        half = 0.0
+    digits = 1 - math.floor(math.log10(half)) if half else -1
+    if not 0 <= digits <= 6:
+        return f"{mean:{sign}.4g}" + ("" if half is None else f" ± {half:.2g}")
+    return f"{mean:{sign}.{digits}f} ± {half:.{digits}f}"
+
+
+def _rounded(cell: str) -> str:
+    """A cell, with four digits if it is a long number."""
+    value = number(cell)
+    return cell if value is None or len(cell) <= 8 else f"{value:.4g}"
+
+
+def _table(columns: Columns, most: int) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, cells in columns:
+        right = all(_NUMBER.match(cell) for cell in cells if cell not in ("", "baseline"))
+        justify: Literal["left", "right"] = "right" if right else "left"
+        made.add_column(_heading(name), justify=justify, no_wrap=name not in _WRAPPED, overflow="fold")
+    for row in list(zip(*(cells for _, cells in columns), strict=True))[:most]:
+        style = "red" if columns[-1][0] == "status" and row[-1] else None
+        made.add_row(*(Text(printable(cell)) for cell in row), style=style)
+    return made
+
+
+def _width(columns: Columns) -> int:
+    """How wide a table is at least, if no word is to be broken."""
+    widths = [_heading(name).plain.split("\n") for name, _ in columns]
+    for own, (name, cells) in zip(widths, columns, strict=True):
+        own += [word for cell in cells for word in (cell.split() if name in _WRAPPED else [cell])]
+    return sum(max(map(cell_len, own)) + 3 for own in widths) - 1
+
+
+def _heading(name: str) -> Text:
+    return Text(printable(name).replace(".", ".\n"))
+
+
+def _legend(summary: Summary) -> list[str]:
+    """What the columns of the table are."""
+    name, found = summary.metric, []
+    if summary.baseline is None:
+        found.append(summary.no_baseline())
+    several = any(len(point.values) > 1 for point in summary.composed)
+    if not name or not several:
+        return found
+    sure = any(point.half is not None for point in summary.composed)
+    ends = "± half of its 95% interval (Student's t)" if sure else "(for intervals: pip install 'lossreg[data]')"
+    better = "higher" if summary.higher else "lower"
+    text = f"{name}: mean {ends}, {better} is better."
+    if summary.baseline and any(_differences(summary)):
+        label = _label(summary, summary.baseline)
+        same = ", ".join(map(shown, summary.apart))
+        text += f" difference: to {label}, on the same {same}; won: how often it was {better} there."
+    return [*found, text]
+
+
+def _label(summary: Summary, point: Point) -> str:
+    return " ".join(
+        f"{shown(axis)}={_rounded(cell)}" for axis, cell in zip(summary.over, point.place, strict=True) if cell
+    )
+
+
+def _reasons(summary: Summary) -> list[str]:
+    """Why jobs did not complete, each reason once."""
+    reasons: dict[str, list[str]] = {}
+    for row in summary.rows:
+        if row["error"]:
+            reasons.setdefault(row["error"], []).append(row["job"])
+    lines = []
+    for error, jobs in reasons.items():
+        shown = f"jobs {', '.join(jobs[:3])}" + (", …" if len(jobs) > 3 else "") if len(jobs) > 1 else f"job {jobs[0]}"
+        lines.append(f"{shown}: {error}")
+    more = [f"… and {len(lines) - _REASONS} more reasons."] if len(lines) > _REASONS else []
+    return [*lines[:_REASONS], *more]
+
+
+def _command(summary: Summary, point: Point) -> str:
+    """The command that runs a point's config once, with the seed that the config has."""
+    overrides = []
+    row = point.rows[0]
+    for name in _overrides(summary):
+        if row[name] and name != summary.settings.replicate:
+            key = shown(name)
+            key = summary.settings.added.get(key, key)
+            overrides.append(key if key.startswith("~") and row[name] == "deleted" else f"{key}={row[name]}")
+    return shlex.join([*summary.settings.command, *overrides])
+
+
+def _overrides(summary: Summary) -> list[str]:
+    other = {*FIXED_COLUMNS, *summary.metrics, summary.metric, "sweep"}
+    return [name for name in summary.rows[0] if name not in other]
+
+
+def _say(console: Console, line: str, soft_wrap: bool = False) -> None:
+    console.print(printable(line), highlight=False, markup=False, soft_wrap=soft_wrap)
 
 
 def _relative(path: Path) -> str:
@@ -198,112 +257,15 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _rounded(cell: str) -> str:
-    """A cell, with four digits if it is a long number."""
-    value = number(cell)
-    return cell if value is None or len(cell) <= 6 else f"{value:.4g}"
-
-
-# As a picture.
-def draw(rows: Sequence[Cells], over: Sequence[str], success: str | None, mean: str | None, path: Path) -> bool:
-    """Draw the success rate of a sweep, or the mean of a metric, over its axes; returns whether it can be drawn.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
-    figure = figure_of(rows, over, success, mean)
-    if figure is not None:
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=150, format="png")
-        write_whole(path, picture.getvalue())
-    return figure is not None
-
-
-def figure_of(rows: Sequence[Cells], over: Sequence[str], success: str | None, mean: str | None) -> Any:
-    """The figure that `draw` writes; `None` if nothing can be drawn."""
-    numbers = [axis for axis in over if is_numeric(row[axis] for row in rows) and all(row[axis] for row in rows)]
-    names = [axis for axis in over if axis not in numbers]
-    if len(numbers) not in (1, 2) or not (success or mean):
-        return None
-    taken = points(rows, [*names, *numbers], success, mean)
-    single = all(point.jobs == 1 for point in taken)
-    rate = success is not None and not (single and mean)  # a rate over one job says less than the metric
-    parts: dict[str, list[Point]] = {}
-    for point in taken:
-        label = " ".join(f"{axis}={value}" for axis, value in zip(names, point.place, strict=False))
-        label = printable(label).replace("$", r"\$")  # which begins a formula
-        parts.setdefault(label, []).append(point)
-    if len(parts) > (_LINES if len(numbers) == 1 else _PANELS):
-        return None
-    what = f"{success} rate" if rate else str(mean) if single else f"mean {mean}"
-    return (_curves if len(numbers) == 1 else _heatmaps)(parts, numbers, what, rate)
-
-
-def _height(point: Point, rate: bool) -> float:
-    value = point.rate if rate else point.mean
-    return math.nan if value is None else value
-
-
-def _curves(parts: dict[str, list[Point]], over: Sequence[str], what: str, rate: bool) -> Any:
-    from matplotlib.figure import Figure  # 0.4 s, so only for what can be drawn
-
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    plot = figure.subplots()
-    for label, members in parts.items():
-        members.sort(key=lambda point: float(point.place[-1]))
-        known = [point for point in members if not math.isnan(_height(point, rate))]
-        x = [float(point.place[-1]) for point in known]
-        (line,) = plot.plot(x, [_height(point, rate) for point in known], marker="o", ms=4, label=label)
-        if rate:
-            low, high = [point.interval[0] for point in known], [point.interval[1] for point in known]
-            plot.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
-    everything = list(itertools.chain.from_iterable(parts.values()))
-    values = [float(point.place[-1]) for point in everything]
-    positive = min((value for value in values if value > 0), default=math.inf)
-    if min(values) >= 0 and max(values) >= 100 * positive:  # over orders of magnitude; 0 has a place on the axis
-        if min(values) > 0:
-            plot.set_xscale("log")
-        else:
-            plot.set_xscale("symlog", linthresh=positive)
-            plot.set_xlim(left=-0.2 * positive)
-    plot.set(xlabel=over[0], ylabel=what)
-    if rate:
-        jobs = sorted({point.jobs for point in everything})
-        plot.set_ylim(-0.03, 1.03)
-        per = f"{jobs[0]}–{jobs[-1]}" if len(jobs) > 1 else str(jobs[0])
-        plot.set_title(f"{what} with its 95% interval, {per} jobs a point", fontsize=10)
-    plot.grid(alpha=0.3, linewidth=0.6)
-    if len(parts) > 1:
-        plot.legend(frameon=False, fontsize=9)
-    return figure
-
-
-def _heatmaps(parts: dict[str, list[Point]], over: Sequence[str], what: str, rate: bool) -> Any:
-    from matplotlib.figure import Figure
-
-    everything = list(itertools.chain.from_iterable(parts.values()))
-    ys, xs = (sorted({point.place[place] for point in everything}, key=float) for place in (-2, -1))
-    columns = min(len(parts), 3)
-    lines = -(-len(parts) // columns)
-    size = max(2.2 + 0.55 * len(xs), 4.0) * columns + 0.8, max(1.6 + 0.4 * len(ys), 3.0) * lines
-    figure = Figure(figsize=size, layout="constrained")
-    plots = figure.subplots(lines, columns, squeeze=False).ravel()
-    shown = [value for point in everything if not math.isnan(value := _height(point, rate))]
-    low, high = (0.0, 1.0) if rate else (min(shown, default=0.0), max(shown, default=1.0))
-    image: Any = None
-    for plot, (label, members) in zip(plots, parts.items(), strict=False):
-        cells = {point.place[-2:]: _height(point, rate) for point in members}
-        grid = [[cells.get((y, x), math.nan) for x in xs] for y in ys]
-        image = plot.imshow(grid, origin="lower", aspect="auto", cmap="viridis", vmin=low, vmax=high)
-        for (y, x), value in cells.items() if len(xs) * len(ys) <= 150 else ():
-            color = "white" if value < (low + high) / 2 else "black"
-            text = "" if math.isnan(value) else f"{value:.2f}" if rate else f"{value:.2g}"
-            plot.text(xs.index(x), ys.index(y), text, ha="center", va="center", fontsize=7, color=color)
-        plot.set_xticks(range(len(xs)), xs, rotation=45 if len(xs) > 6 else 0)
-        plot.set_yticks(range(len(ys)), ys)
-        plot.set(xlabel=over[1], ylabel=over[0])
-        plot.set_title(label, fontsize=10)
-    for plot in plots[len(parts) :]:
-        plot.set_visible(False)
-    figure.colorbar(image, ax=plots, label=what)
-    return figure
+def to_latex(summary: Summary) -> str:
+    """The table for LaTeX, with the package booktabs."""
+    special = {character: f"\\{character}" for character in "#$%&_{}"}
+    special |= {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "±": r"$\pm$", "–": "--"}
+    columns = [(name, *cells) for name, cells in _columns(summary) if any(cells)]
+    lines = zip(*columns, strict=True)
+    rows = [
+        " & ".join(_SIGN.sub(r"$\1$", cell.translate(str.maketrans(special))) for cell in line) + r" \\"
+        for line in lines
+    ]
+    head = rf"\begin{{tabular}}{{{'l' * len(columns)}}}  % \usepackage{{booktabs}}"
+    return "\n".join([head, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}"])

@@ -35,6 +35,9 @@ SCORES = {
 rest; `f1` the mean over the classes; `ece` the expected calibration error; `brier` the mean squared error of the
 probabilities, of many classes summed over them."""
 
+MAXIMIZED = ("solved", "accuracy", "auc", "f1", "r2")
+"""The metrics of which a higher value is better."""
+
 GENERAL = ("loss", "penalty", "epochs_run", "seconds")
 _BINS = 10
 
@@ -161,6 +164,11 @@ def _names(*, _root_: DictConfig) -> list[str]:
         return []  # read_config says what is wrong
 
 
+def _maximized(*, _root_: DictConfig) -> list[str]:
+    """Return the metrics of a config's data of which a higher value is better: `${maximized:}`."""
+    return [name for name in _names(_root_=_root_) if name.rpartition("_")[2] in MAXIMIZED]
+
+
 def _objective(*, _root_: DictConfig) -> str:
     """Return the metric by which a config's runs are compared: `${objective_of:}`."""
     try:
@@ -170,4 +178,5 @@ def _objective(*, _root_: DictConfig) -> str:
 
 
 register_resolver("metrics", _names)
+register_resolver("maximized", _maximized)
 register_resolver("objective_of", _objective)
