@@ -440,6 +440,7 @@ def test_check_prints_a_table_and_returns_0(capsys):
     assert main(["check", "mix", "r=0.8"]) == 0
     out = capsys.readouterr().out
     assert "loss mix(r=0.8)" in out
+    assert re.fullmatch(r"no fault found \(\d+ passed, 0 failed, \d+ skipped\)", out.splitlines()[-1])
     assert all(re.search(rf"^ *{name} +(pass|skip) ", out, re.MULTILINE) for name in checks.CHECKS["loss"])
 
 
@@ -514,6 +515,7 @@ def test_check_all_prints_the_counts_of_each_and_every_fault_in_full(capsys, mon
     assert re.search(rf"loss +mix +{len(checks.CHECKS['loss'])} +0 +0", out)
     assert re.search(rf"regularizer +l2custom +{len(checks.CHECKS['regularizer'])} +0 +0", out)
     assert re.search(r"minimum +fail .*flipped sign", out)
+    assert re.fullmatch(r"faulty: faulty \(\d+ passed, 1 failed, \d+ skipped\)", out.splitlines()[-1])
 
 
 FIRST_PARTY = [

@@ -14,7 +14,9 @@ import pytest
 
 import lossreg
 from lossreg import Registry
+from lossreg.checks import Result, Verdict
 from lossreg.cli import _list, main
+from lossreg.cli._check import _verdict
 from lossreg.cli._new import template
 from tests.conftest import ROOT, Run, install, with_packages
 
@@ -30,7 +32,9 @@ def installed(losses: Registry, regularizers: Registry, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def call(capsys: pytest.CaptureFixture[str]) -> Any:
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
     def call(*arguments: str) -> tuple[int, str, str]:
         code = main(list(arguments))
         return code, *capsys.readouterr()
@@ -157,6 +161,31 @@ class TestList:
         _, output, _ = call("list", "--kind", kind, "--json")
         assert {entry["kind"] for entry in json.loads(output)} == {kind}
 
+    @pytest.mark.parametrize(
+        ("name", "kind"),
+        [(kind, kind) for kind in _list.KINDS]
+        + [("losses", "loss"), ("regularizers", "regularizer"), ("Datasets", "dataset"), ("variables", "learned")],
+    )
+    def test_a_kind_may_stand_alone_in_singular_and_plural(self, call: Any, name: str, kind: str) -> None:
+        code, output, _ = call("list", name, "--json")
+        assert (code, {entry["kind"] for entry in json.loads(output)}) == (0, {kind})
+
+    def test_a_kind_that_there_is_not_is_one_line(self, call: Any) -> None:
+        assert call("list", "lossse") == (2, "", "There is no kind 'lossse'. Did you mean 'losses'?\n")
+
+    @pytest.mark.parametrize("columns", ["80", "100"])
+    def test_a_terminal_cuts_no_name(
+        self, installed: None, call: Any, monkeypatch: pytest.MonkeyPatch, columns: str
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", columns)
+        code, output, _ = call("list")
+        assert code == 0
+        lines = output.splitlines()
+        assert max(map(len, lines)) <= int(columns)
+        words = set(output.split())
+        assert words >= {name for registry in _list.KINDS.values() for name in registry.names()} | {"pack-a/twin"}
+        assert words >= {"gamma=2.0,", "focal-hoyer", "ambiguous:", "initial=0.5,"}
+
     def test_a_table_is_called_by_what_it_holds(self, installed: None, call: Any) -> None:
         titles = [line for line in call("list")[1].splitlines() if line[:1].isdigit()]
         counts = [len(found.plugins()) for found in _list.KINDS.values()]
@@ -263,6 +292,19 @@ def test_a_schedule_or_a_variable_cannot_be_checked(call: Any) -> None:
         assert errors.startswith(f"There is no loss or regularizer '{name}'.")
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "line"),
+    [
+        ({"shape": "pass", "dtype": "pass", "xla": "skip"}, "no fault found (2 passed, 0 failed, 1 skipped)"),
+        ({"shape": "pass", "dtype": "fail"}, "faulty: a/one (1 passed, 1 failed, 0 skipped)"),
+        ({"shape": "skip"}, "nothing could be checked (0 passed, 0 failed, 1 skipped)"),
+    ],
+)
+def test_the_last_line_of_a_check_is_its_verdict(verdicts: dict[str, str], line: str) -> None:
+    results = [Result("a/one", "loss", name, Verdict(verdict), "seen") for name, verdict in verdicts.items()]
+    assert _verdict(results) == line
+
+
 class TestNew:
     @pytest.fixture
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -330,4 +372,4 @@ def test_without_a_command_it_says_which_there_are(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as end:
         main([])
     assert end.value.code == 2
-    assert "{list,show,check,new}" in capsys.readouterr().err
+    assert "{list,show,check,new,results}" in capsys.readouterr().err

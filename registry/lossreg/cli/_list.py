@@ -8,20 +8,27 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from lossreg import KINDS, Description, Parameter, Plugin, RegistryError
+from lossreg import KINDS, Description, Parameter, Plugin, RegistryError, UnknownNameError, did_you_mean
 from lossreg._catalog import unread
 from lossreg._source import outline_of_source
-from lossreg.cli._table import print_table
+from lossreg.cli._table import print_table, terminal_width
+
+_WIDE = 1000  # one row a line, for grep
+_PLURALS = {registry.kind.group.partition(".")[2]: kind for kind, registry in KINDS.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--kind", choices=list(KINDS), help="only the plugins of one kind")
+    parser.add_argument("only", nargs="?", metavar="KIND", help=f"only the plugins of one kind: {', '.join(_PLURALS)}")
+    parser.add_argument("--kind", choices=list(KINDS), help="the same")
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
 
 
 def main(args: argparse.Namespace) -> int:
     """Print the list, and return 0; nothing is imported for it, neither a plugin nor TensorFlow."""
-    kinds = [args.kind] if args.kind else list(KINDS)
+    kind = args.kind or (args.only and {**_PLURALS, **dict(zip(KINDS, KINDS, strict=True))}.get(args.only.lower()))
+    if args.only and not kind:
+        raise UnknownNameError(f"There is no kind '{args.only}'.{did_you_mean(args.only, _PLURALS)}")
+    kinds = [kind] if kind else list(KINDS)
     listed = {kind: [entry(kind, plugin, importing=False) for plugin in KINDS[kind].plugins()] for kind in kinds}
     if args.json:
         broken = [{"kind": None, "distribution": p, "state": "broken", "reason": why} for p, why in unread()]
@@ -30,10 +37,11 @@ def main(args: argparse.Namespace) -> int:
     for kind, rows in listed.items():
         noun = KINDS[kind].kind.noun
         title = f"{len(rows)} {noun}{'es' if noun.endswith('s') else 's'}"
-        columns = ("name", "package", "parameters", "help", "state")
-        print_table(title, columns, [row.cells() for row in rows], width=1000)  # one row a line, for grep
+        wide = terminal_width(_WIDE) >= _WIDE // 5
+        columns = ("name", "package", "parameters", "help", "state") if wide else ("name", "what it is")
+        print_table(title, columns, [row.cells() if wide else row.narrow() for row in rows], width=_WIDE)
     if broken_packages := [(package, (f"broken: {why}", "bold red")) for package, why in unread()]:
-        print_table("packages of which something cannot be used", ("package", "state"), broken_packages, width=1000)
+        print_table("packages of which something cannot be used", ("package", "state"), broken_packages, _WIDE)
     return 0
 
 
@@ -57,6 +65,13 @@ class Entry:
         state = f"{self.state}: {self.reason}" if self.reason else self.state
         style = {"broken": "bold red", "ambiguous": "yellow"}.get(self.state, "")
         return [self.name, self.plugin.origin, parameters, summary, (state, style)]
+
+    def narrow(self) -> list[Any]:
+        """Return the row of a table for a terminal: the name, and all else below each other."""
+        name, package, parameters, summary, (state, style) = self.cells()
+        package = "" if self.plugin.distribution == "lossreg" else package
+        about = [summary, parameters if self.description else "", package, "" if self.state == "ok" else state]
+        return [name, ("\n".join(filter(None, about)), style)]
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as data for JSON."""
