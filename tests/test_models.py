@@ -214,6 +214,7 @@ STRANGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a class of Keras that writes files": change_loss(
         **node("keras.callbacks", "CSVLogger", {"filename": "planted"}, None)
     ),
+    "a function without a name": change_layer("activation", {"class_name": "function", "module": "builtins"}),
     "our class by its string": lambda config: config["compile_config"].update(loss="lossreg>RegisteredLoss"),
 }
 

@@ -177,7 +177,7 @@ def _refuse_strangers(path: Path, where: str, node: dict[str, Any]) -> None:
     registered, config = node.get("registered_name"), node.get("config")
     if name == "function":
         name = str(config)
-        known = module in _FUNCTIONS and registered in (None, name) and name.isidentifier()
+        known = isinstance(config, str) and module in _FUNCTIONS and registered in (None, name) and name.isidentifier()
     elif name in _OURS:
         known = module in _OUR_MODULES and registered == f"lossreg>{name}" and _is_ours(config)
     elif name in _VALUES:
