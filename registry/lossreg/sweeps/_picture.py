@@ -175,7 +175,7 @@ class _Drawing:
         errors = [[abs(end[side] - value) for end, value in zip(ends, x, strict=True)] for side in (0, 1)]
         plot.errorbar(x, lines, xerr=errors, fmt="o", ms=5, capsize=3, elinewidth=1.4)
         plot.set_yticks(lines, [_text(", ".join(filter(None, point.place))) for point in shown], fontsize=9)
-        plot.invert_yaxis()
+        plot.set_ylim(len(shown) - 0.5, -0.5)
         base = self.summary.baseline
         if base in shown and not self.summary.single:
             plot.axvline(self.height(base), color="gray", linestyle="--", linewidth=0.8, zorder=0)

@@ -7,7 +7,6 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from typing import Any
 
 from lossreg._errors import did_you_mean
@@ -156,9 +155,8 @@ def measure(cell: str) -> float:
     return math.nan if value is None else value
 
 
-@dataclass(frozen=True)
 class Summary:
-    """What the rows of a sweep, or of many, come to.
+    """What the rows of a sweep, or of many, come to: `points`, the best first, and `composed`, in the sweep's order.
 
     Arguments:
         rows: the rows, in the order of their jobs.
@@ -166,70 +164,29 @@ class Summary:
         by: the columns to compare; by default all overrides that differ, without the replicate.
     """
 
-    rows: Sequence[Cells]
-    settings: Settings
-    by: Sequence[str] = ()
+    def __init__(self, rows: Sequence[Cells], settings: Settings, by: Sequence[str] = ()) -> None:
+        self.rows, self.settings = rows, settings
+        self.metrics = [name for name in settings.columns if name in rows[0]]
+        self.metric = settings.mean if settings.mean in rows[0] else None
+        self.success = settings.success if settings.success in rows[0] else None
+        self.higher = self.metric in settings.maximize if self.metric else True
+        results = [*self.metrics, str(self.metric)]
+        self.over = list(by) or axes(rows, results, settings.replicate)
+        # What else differs between jobs, as a rule the seed: pairs agree in it.
+        self.apart = [name for name in axes(rows, results, None) if name not in self.over]
+        self.composed = points(rows, self.over, self.success, self.metric, self.apart)
+        self.points = sorted(self.composed, key=self._order)
+        self.single = all(point.jobs == 1 for point in self.composed)
+        asked = str(settings.baseline or "").split()
+        self.baseline = next((point for point in self.composed if self._names(point).issuperset(asked)), None)
 
-    @cached_property
-    def metrics(self) -> list[str]:
-        """The metric columns that there are."""
-        return [name for name in self.settings.columns if name in self.rows[0]]
+    def _order(self, point: Point) -> tuple[bool, float]:
+        value = point.mean if self.metric else point.rate
+        return value is None, (-1 if self.higher else 1) * (value or 0.0)
 
-    @property
-    def metric(self) -> str | None:
-        """The metric that is compared."""
-        return self.settings.mean if self.settings.mean in self.rows[0] else None
-
-    @property
-    def success(self) -> str | None:
-        """The true-or-false column whose rate is given."""
-        return self.settings.success if self.settings.success in self.rows[0] else None
-
-    @property
-    def higher(self) -> bool:
-        """Whether a higher value of the metric is the better one."""
-        return self.metric in self.settings.maximize
-
-    @cached_property
-    def over(self) -> list[str]:
-        """The columns that are compared."""
-        return list(self.by) or axes(self.rows, [*self.metrics, str(self.metric)], self.settings.replicate)
-
-    @cached_property
-    def composed(self) -> list[Point]:
-        """The points in the order in which they were composed."""
-        return points(self.rows, self.over, self.success, self.metric, self.apart)
-
-    @cached_property
-    def apart(self) -> list[str]:
-        """What else differs between jobs, as a rule the seed: pairs are compared that agree in it."""
-        return [name for name in axes(self.rows, [*self.metrics, str(self.metric)], None) if name not in self.over]
-
-    @cached_property
-    def points(self) -> list[Point]:
-        """The points, the best mean first; those without a mean last."""
-
-        def order(point: Point) -> tuple[bool, float]:
-            value = point.mean if self.metric else point.rate
-            sign = -1 if self.higher or not self.metric else 1
-            return value is None, sign * (value or 0.0)
-
-        return sorted(self.composed, key=order)
-
-    @property
-    def single(self) -> bool:
-        """Whether each point is one job."""
-        return all(point.jobs == 1 for point in self.composed)
-
-    @cached_property
-    def baseline(self) -> Point | None:
-        """The point with which others are compared: the first with the values that are asked for, or the first."""
-        asked = str(self.settings.baseline or "").split()
-        for point in self.composed:
-            words = {*point.place, *(f"{axis}={value}" for axis, value in zip(self.over, point.place, strict=True))}
-            if words.issuperset(asked):
-                return point
-        return None
+    def _names(self, point: Point) -> set[str]:
+        pairs = zip(map(shown, self.over), point.place, strict=True)
+        return {*point.place, *(f"{axis}={value}" for axis, value in pairs)}
 
     def no_baseline(self) -> str:
         """What is said where there is no such baseline."""
@@ -253,7 +210,7 @@ class Summary:
 
     def records(self) -> list[dict[str, Any]]:
         """The whole table as plain data, a dictionary a point; of each metric the mean."""
-        return list(map(self._record, self.points))
+        return [self._record(point) for point in self.points]
 
     def _record(self, point: Point) -> dict[str, Any]:
         found: dict[str, Any] = dict(zip(map(shown, self.over), map(_plain, point.place), strict=True))

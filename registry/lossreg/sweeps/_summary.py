@@ -62,7 +62,14 @@ def show(table: ResultsTable, settings: Settings, *, picture: bool = True, conso
 
 def show_summary(summary: Summary, console: Console) -> None:
     """Print a summary: its table, what that says, the best row and how to run it."""
-    for more, apart, rate in ((2, True, True), (0, True, True), (0, True, False), (0, False, True), (0, False, False)):
+    for more, apart, rate in (
+        (2, True, True),
+        (1, True, True),
+        (0, True, True),
+        (0, True, False),
+        (0, False, True),
+        (0, False, False),
+    ):
         columns = _columns(summary, more, apart, rate)
         same = [(name, cells[0]) for name, cells in columns if len(cells) > 1 and len(set(cells)) == 1]
         columns = [(name, cells) for name, cells in columns if (name, cells[0]) not in same]
@@ -87,35 +94,27 @@ def show_summary(summary: Summary, console: Console) -> None:
 
 
 def _columns(summary: Summary, more: int = 2, apart: bool = True, rate: bool = True) -> Columns:
-    """The table as text: its axes, in a column each or in one, then what their points came to.
-
-    Arguments:
-        summary: the summary.
-        more: how many metrics are shown beside the one that is compared.
-        apart: whether each axis has a column of its own.
-        rate: whether the rate of success is shown.
-    """
+    """The table as text: its axes, each a column or together, the results, and some more metrics."""
     found = summary.points
-    columns = [
-        (shown(axis), [_rounded(point.place[place]) for point in found]) for place, axis in enumerate(summary.over)
-    ]
+    places = zip(*(map(_rounded, point.place) for point in found), strict=True)
+    columns = [(shown(axis), list(own)) for axis, own in zip(summary.over, places, strict=False)]
     if not apart and columns:
         columns = [("overrides", [_label(summary, point) for point in found])]
-    columns.append(
-        ("job", [p.rows[0]["job"] for p in found]) if summary.single else ("jobs", [str(p.jobs) for p in found])
-    )
-    if rate and (name := summary.success):
-        columns.append((summary.title(name), [_rate(point, name) for point in found]))
-    if name := summary.metric:
+    jobs = [p.rows[0]["job"] if summary.single else str(p.jobs) for p in found]
+    columns.append(("job" if summary.single else "jobs", jobs))
+    if rate and summary.success:
+        columns.append((summary.title(summary.success), [_rate(point, summary.success) for point in found]))
+    name = summary.metric
+    if name:
         columns.append((summary.title(name), [_plus_minus(point.mean, point.half) for point in found]))
     others = [own for own in summary.metrics if own not in (summary.success, summary.metric, "seconds")]
-    others = [own for own in others if any(point.mean_of(own) is not None for point in found)]
-    columns += [
-        (summary.title(own), [_plus_minus(point.mean_of(own), None) for point in found]) for own in others[:more]
-    ]
+    others.sort(key=lambda own: own.partition("_")[0] != str(name).partition("_")[0])  # of the same part of the data
+    means = [(summary.title(own), [_plus_minus(point.mean_of(own), None) for point in found]) for own in others]
+    columns += [column for column in means if any(column[1])][:more]
     if gaps := _differences(summary):
-        ours = ["baseline" if point is summary.baseline else "" for point in found]
-        columns.append(("difference", [own or _gap(gap) for own, gap in zip(ours, gaps, strict=True)]))
+        shown_gaps = [_plus_minus(gap.mean, gap.half, "+") if gap else "" for gap in gaps]
+        base = found.index(summary.baseline) if summary.baseline else -1
+        columns.append(("difference", ["baseline" if i == base else gap for i, gap in enumerate(shown_gaps)]))
         columns.append(("won", [f"{gap.won}/{gap.pairs}" if gap else "" for gap in gaps]))
     columns.append(("status", [_status(point) for point in found]))
     return columns
@@ -138,10 +137,6 @@ def _rate(point: Point, success: str) -> str:
     if point.jobs == 1:
         return point.rows[0][success]
     return "" if point.rate is None else "{:.1%} ({:.0f}–{:.0f})".format(point.rate, *(100 * e for e in point.interval))
-
-
-def _gap(gap: Difference | None) -> str:
-    return _plus_minus(gap.mean, gap.half, "+") if gap else ""
 
 
 def _plus_minus(mean: float | None, half: float | None, sign: str = "") -> str:
@@ -212,23 +207,19 @@ def _legend(summary: Summary) -> list[str]:
 
 
 def _label(summary: Summary, point: Point) -> str:
-    return " ".join(
-        f"{shown(axis)}={_rounded(cell)}" for axis, cell in zip(summary.over, point.place, strict=True) if cell
-    )
+    pairs = zip(map(shown, summary.over), map(_rounded, point.place), strict=True)
+    return " ".join(f"{axis}={cell}" for axis, cell in pairs if cell)
 
 
 def _reasons(summary: Summary) -> list[str]:
     """Why jobs did not complete, each reason once."""
     reasons: dict[str, list[str]] = {}
     for row in summary.rows:
-        if row["error"]:
-            reasons.setdefault(row["error"], []).append(row["job"])
-    lines = []
-    for error, jobs in reasons.items():
-        shown = f"jobs {', '.join(jobs[:3])}" + (", …" if len(jobs) > 3 else "") if len(jobs) > 1 else f"job {jobs[0]}"
-        lines.append(f"{shown}: {error}")
-    more = [f"… and {len(lines) - _REASONS} more reasons."] if len(lines) > _REASONS else []
-    return [*lines[:_REASONS], *more]
+        reasons.setdefault(row["error"], []).append(row["job"])
+    reasons.pop("", None)
+    numbers = [", ".join(jobs[:3]) + (", …" if len(jobs) > 3 else "") for jobs in reasons.values()]
+    lines = [f"job {jobs}: {error}" for jobs, error in zip(numbers, reasons, strict=True)]
+    return lines[:_REASONS] + (["…"] if len(lines) > _REASONS else [])
 
 
 def _command(summary: Summary, point: Point) -> str:
@@ -263,9 +254,7 @@ def to_latex(summary: Summary) -> str:
     special |= {"\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}", "±": r"$\pm$", "–": "--"}
     columns = [(name, *cells) for name, cells in _columns(summary) if any(cells)]
     lines = zip(*columns, strict=True)
-    rows = [
-        " & ".join(_SIGN.sub(r"$\1$", cell.translate(str.maketrans(special))) for cell in line) + r" \\"
-        for line in lines
-    ]
+    table = str.maketrans(special)
+    rows = [" & ".join(_SIGN.sub(r"$\1$", cell.translate(table)) for cell in line) + r" \\" for line in lines]
     head = rf"\begin{{tabular}}{{{'l' * len(columns)}}}  % \usepackage{{booktabs}}"
     return "\n".join([head, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}"])
