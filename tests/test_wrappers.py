@@ -377,6 +377,16 @@ def test_a_broadcast_that_is_reduced_is_an_error(loss: Any, mode: dict[str, bool
         computed(lossreg.losses.create("crossed"), Y, P, mode=mode)
 
 
+@pytest.mark.parametrize(("loss", "warned"), [(declared, 0), (lambda y_true, y_pred: contrastive(y_true, y_pred), 1)])
+def test_a_term_says_for_itself_how_samples_meet_in_it(loss: Any, warned: int) -> None:
+    lossreg.losses.register("term", replace=True)(loss)
+    created = lossreg.losses.create("weighted", terms={"a": {"name": "term"}}, weights={"a": 2.0})
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        np.testing.assert_allclose(created.call(Y, P), 2 * loss(Y, P), rtol=1e-6)
+    assert len(said) == warned
+
+
 def test_an_object_of_keras_that_takes_other_ranks_is_handed_them(losses: Registry) -> None:
     class Squeezes(keras.losses.Loss):
         def call(self, y_true: Any, y_pred: Any) -> Any:

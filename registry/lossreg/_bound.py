@@ -79,11 +79,10 @@ class Bound(Created):
 
     def _given(self, show_number: Callable[[Number], Any], show_term: Callable[[Any], Any]) -> dict[str, Any]:
         """Return the parameters, with what the functions make of numbers and of terms."""
-
-        def number(path: str, value: Any) -> Any:
-            return show_number(value) if isinstance(value, Number) else value
-
-        return self._arguments(number, lambda path, term: show_term(term))
+        return self._arguments(
+            lambda path, value: show_number(value) if isinstance(value, Number) else value,
+            lambda path, term: show_term(term),
+        )
 
     def _shown(self) -> dict[str, Any]:
         return self._given(lambda number: number, lambda term: term)

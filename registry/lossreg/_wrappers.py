@@ -63,7 +63,7 @@ class RegisteredLoss(Bound, keras.losses.Loss):
         if not self._is_keras_loss or self._crossing(y_true, y_pred) == CROSSED:
             y_true, y_pred = _same_rank(y_true, y_pred)
         value = self._call(y_true, y_pred)
-        if not self._in_trace:
+        if not self._in_trace and not self._terms:  # terms look after themselves
             self._refuse_broadcast(keras.ops.shape(value), y_true, y_pred)
         return value
 
