@@ -387,6 +387,12 @@ def test_a_term_says_for_itself_how_samples_meet_in_it(loss: Any, warned: int) -
     assert len(said) == warned
 
 
+def test_a_warning_of_the_loss_itself_is_that_of_its_data() -> None:
+    with pytest.warns(SyntaxWarning, match=r"y_pred\.shape=\(4, 1\)") as said:
+        lossreg.losses.create("categorical_crossentropy")(Y, P)
+    assert len(said) == 1
+
+
 def test_an_object_of_keras_that_takes_other_ranks_is_handed_them(losses: Registry) -> None:
     class Squeezes(keras.losses.Loss):
         def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import textwrap
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -90,7 +91,8 @@ def crossing(make: Callable[[], Callable[..., Any]], y_true: Any, y_pred: Any) -
     Two samples together are held against each alone, and against all pairs. The loss is traced first, so that nothing
     is drawn, counted or kept.
     """
-    with contextlib.suppress(Exception), tf.init_scope():
+    with contextlib.suppress(Exception), warnings.catch_warnings(), tf.init_scope():
+        warnings.simplefilter("ignore")  # the shapes are not those of the data
         random = np.random.default_rng(0)
         y, p = (example(x, random, samples=2) for x in (y_true, y_pred))
         p = p[::-1]  # high where y is low: a distance may be linear in data that lie otherwise
