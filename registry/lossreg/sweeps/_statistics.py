@@ -106,7 +106,7 @@ def mean_of(values: Sequence[float]) -> tuple[float | None, float | None]:
     Example:
 
     >>> [round(number, 4) for number in mean_of([1.0, 2.0, 4.0])]
-    [2.3333, 3.7945]
+    [2.3333, 3.7946]
     """
     if len(values) < 2:
         return (values[0] if values else None), None
