@@ -136,6 +136,19 @@ def test_without_seeds_a_row_is_a_job(tmp_path: Path) -> None:
     assert "difference" not in text
 
 
+def test_seeds_alone_are_one_row(tmp_path: Path) -> None:
+    lines = cells(printed(table(tmp_path, compared()[:4])))
+    assert ["jobs", "solved", "brier", "auc"] in lines
+    assert any(line[:5] == ["4", "50.0%", "(15–85)", "0.25", "±"] for line in lines)
+
+
+def test_what_is_the_same_everywhere_is_said_once_but_not_the_objective(tmp_path: Path) -> None:
+    rows = [job(i, f"loss={loss}", "reg=l2", brier=0.5) for i, loss in enumerate(("bce", "mix"))]
+    text = printed(table(tmp_path, rows))
+    assert "everywhere: reg=l2, solved false, auc 0.5\n" in text
+    assert ["bce", "0", "0.5"] in cells(text)
+
+
 def test_columns_that_the_table_lacks_are_left_out(tmp_path: Path) -> None:
     text = printed(table(tmp_path, compared()), replace(SETTINGS, success="unheard", mean="of"))
     assert ["bce", "0.5", "0.25"] in cells(text)

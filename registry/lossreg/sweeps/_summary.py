@@ -71,8 +71,9 @@ def show_summary(summary: Summary, console: Console) -> None:
         (0, False, False),
     ):
         columns = _columns(summary, more, apart, rate)
-        same = [(name, cells[0]) for name, cells in columns if len(cells) > 1 and len(set(cells)) == 1]
-        columns = [(name, cells) for name, cells in columns if (name, cells[0]) not in same]
+        kept = summary.metric and summary.title(summary.metric)
+        same = [(name, cells[0]) for name, cells in columns if len(cells) > 1 == len(set(cells)) and name != kept]
+        columns = [(name, cells) for name, cells in columns if any(cells) and (name, cells[0]) not in same]
         if _width(columns) <= console.width:
             break
     most = _ROWS if apart else _ROWS // 2
