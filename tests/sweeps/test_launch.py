@@ -336,6 +336,32 @@ def test_fail_fast_stops_at_the_first_failure_and_resume_goes_on(multirun: Multi
     assert [row["status"] for row in found] == ["completed", "failed", "completed", "completed"]
 
 
+@pytest.mark.parametrize("ends", [2, 4])
+def test_rows_that_a_full_disk_refused_are_written_when_it_has_room(
+    multirun: Multirun, tmp_path: Path, ends: int
+) -> None:
+    """Their number is said, and the exit code is not 0, if it never has."""
+    lock = tmp_path / "sweep" / ".results.csv.lock"
+
+    def task(cfg: DictConfig) -> float:
+        if cfg.seed == 1:
+            lock.unlink()
+            lock.mkdir()  # no file can be opened there, whoever runs this
+        elif cfg.seed == ends:
+            lock.rmdir()
+        return float(cfg.seed)
+
+    overrides = ["hydra/launcher=basic", "seed=0,1,2,3"]
+    if ends == 4:
+        with pytest.raises(SystemExit, match="3 of 4 jobs have no row"):
+            multirun(*overrides, task=sweeps.batched()(task))
+        lock.rmdir()
+        multirun(*overrides, task=sweeps.batched()(app.main.__wrapped__.__wrapped__))
+    else:
+        multirun(*overrides, task=sweeps.batched()(task))
+    assert [row["seed"] for row in rows(tmp_path / "sweep" / "results.csv")] == ["0", "1", "2", "3"]
+
+
 def test_a_batch_that_forgets_a_job_is_an_error(multirun: Multirun) -> None:
     recorder = Recorder(run=lambda configs, folders: [Outcome(0.0)])
     with pytest.raises(TypeError, match="returned 1 outcomes for 2 jobs"):

@@ -190,6 +190,15 @@ def test_a_disk_that_refuses_the_table_stops_no_job(sweep: Sweep, tmp_path: Path
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_half_letters_cost_no_row(tmp_path: Path) -> None:
+    table = ResultsTable(tmp_path / "results.csv", ["note"])
+    table.append([Row(0, ["a='\udcff'"], "failed", "\ud800", {"note": "\udfff"})])
+    again = ResultsTable(tmp_path / "results.csv", ["note"])
+    assert again.read() == [
+        {"job": "0", "status": "failed", "error": "\\ud800", **again.cells(["a='\udcff'"]), "note": "\\udfff"}
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [

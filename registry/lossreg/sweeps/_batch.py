@@ -50,13 +50,13 @@ class Outcome:
 
     value: Any = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    error: Exception | None = None
+    error: BaseException | None = None
 
     @property
     def status(self) -> str:
         """`"completed"`, `"failed"`, or the word that the error carries as `status`."""
         status = "completed" if self.error is None else getattr(self.error, "status", None)
-        return status if isinstance(status, str) else "failed"
+        return status if isinstance(status, str) and status.isidentifier() else "failed"
 
     @property
     def message(self) -> str:
@@ -153,5 +153,4 @@ def portable(error: BaseException) -> Exception:
             pass
         else:
             return error
-    status = getattr(error, "status", None)
-    return JobFailed(said(error), status if isinstance(status, str) else "failed")
+    return JobFailed(said(error), Outcome(error=error).status)

@@ -90,6 +90,7 @@ class SweepResults(Callback):
         self._ending: Ending | None = None
         self._table: ResultsTable | None = None
         self._lock: Any = None
+        self._unwritten: list[Row] = []
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Take the directory of a single run; end the program if another process runs in it."""
@@ -165,8 +166,8 @@ class SweepResults(Callback):
         self.append(config, {int(config.hydra.job.num): (job_return.overrides or (), outcome)})
 
     def append(self, config: DictConfig, jobs: Mapping[int, tuple[Sequence[str], Outcome]]) -> None:
-        """Append rows: overrides and outcomes by job; where that is impossible, say so and let the jobs go on."""
-        rows = []
+        """Append rows: overrides and outcomes by job; where that fails, say so and try again at the next row."""
+        rows = self._unwritten
         for job, (overrides, outcome) in jobs.items():
             metrics = outcome.metrics
             if outcome.error is None:
@@ -176,6 +177,7 @@ class SweepResults(Callback):
             rows.append(Row(job, overrides, outcome.status, outcome.message, metrics))
         try:
             self._table_of(config).append(rows)
+            self._unwritten = []
         except OSError as error:
             numbers = ", ".join(str(row.job) for row in rows[:5]) + (", …" if len(rows) > 5 else "")
             log.error("job %s: no row in %s: %s", numbers, self.file, error)
@@ -188,6 +190,10 @@ class SweepResults(Callback):
         return self._table
 
     def _close(self, table: ResultsTable, settings: Settings, interrupted: bool) -> None:
+        with contextlib.suppress(OSError):  # which it said before
+            if self._unwritten:
+                table.append(self._unwritten)
+                self._unwritten = []
         try:
             if self.show:
                 from lossreg.sweeps._summary import show  # rich takes 0.1 s to import

@@ -84,7 +84,7 @@ class ResultsTable:
         """
         cells = {}
         for override in overrides:
-            key, equals, value = override.partition("=")
+            key, equals, value = _encodable(override).partition("=")
             if "@" not in key:  # an option in a package of its own is only there if it is added
                 key = key.lstrip("+")
             value = value.replace("\n", "\\n").replace("\r", "\\r") if equals else "deleted"
@@ -185,7 +185,8 @@ class ResultsTable:
     def _line(self, row: Row) -> dict[str, str]:
         line = {"job": str(row.job), "status": row.status, "error": " ".join(row.error.split())[:_ERROR_LENGTH]}
         line |= self.cells(row.overrides)
-        return line | {name: _to_text(row.metrics.get(name)) for name in self.metrics}
+        line |= {name: _to_text(row.metrics.get(name)) for name in self.metrics}
+        return {name: _encodable(cell) for name, cell in line.items()}
 
 
 def _parse(text: str) -> list[dict[str, str]]:
@@ -217,6 +218,11 @@ def _wrong(cells: list[str] | None, header: list[str] | None) -> str:
         return "a row needs a job's number and a status"
     commas = next(filter(_COMMAS.fullmatch, cells), "")
     return f"{commas} has a comma where a number has a point, or none" if commas else ""
+
+
+def _encodable(text: str) -> str:
+    """A text without the half letters that bytes of another encoding become on a command line."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _safe(cell: str) -> str:
