@@ -47,8 +47,7 @@ def settings_kept() -> Iterator[None]:
     found: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = []
     with _importing:  # a Keras that another thread imports has no settings yet
         if keras := sys.modules.get("keras"):
-            names = [name for name in _OF_KERAS if hasattr(keras.config, name)]
-            found += [(getattr(keras.config, name), getattr(keras.config, f"set_{name}")) for name in names]
+            found += [(getattr(keras.config, name), getattr(keras.config, f"set_{name}")) for name in _OF_KERAS]
         if tf := sys.modules.get("tensorflow"):
             found.append((tf.config.functions_run_eagerly, tf.config.run_functions_eagerly))
             found.append((tf.config.optimizer.get_jit, tf.config.optimizer.set_jit))

@@ -33,8 +33,8 @@ def run(main: Callable[[], Any], *mistakes: type[Exception]) -> None:
     """
     from hydra_plugins.lossreg._search_path import RegistrySearchPath
     from lossreg import RegistryError
-    from lossreg._errors import print_anything, printable, said
-    from lossreg.sweeps._batch import JobFailed
+    from lossreg._errors import print_anything, printable
+    from lossreg.sweeps._batch import JobFailed, Outcome
 
     print_anything()
     Plugins.instance().register(RegistrySearchPath)
@@ -55,8 +55,8 @@ def run(main: Callable[[], Any], *mistakes: type[Exception]) -> None:
         of_a_job = isinstance(error, JobFailed) or _ended_a_job_of_a_sweep(error)  # its traceback is in the job's log
         if not isinstance(error, ours) and not of_a_job and not _raised_by_hydra(error):
             raise
-        message = str(error) if isinstance(error, JobFailed) else said(error) if of_a_job else explain(error)
-        message = " ".join(message.split()) if of_a_job else message  # as it is in the row, and when it is resumed
+        # In one line as in the row, so that a resumed sweep ends with the same.
+        message = " ".join(Outcome(error=error).message.split()) if of_a_job else explain(error)
         sys.exit(f"{printable(message)}\n({FULL_ERROR}=1 shows the traceback.)")
     finally:
         del os.environ[FULL_ERROR]

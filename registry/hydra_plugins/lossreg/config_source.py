@@ -65,7 +65,7 @@ class RegistryConfigSource(ConfigSource):
         return self.groups[group].names()
 
     def load_config(self, config_path: str) -> ConfigResult:
-        from lossreg import RegistryError
+        from lossreg import BrokenPluginError, RegistryError
 
         group, name = _split(config_path)
         if not self.is_config(config_path):
@@ -73,6 +73,8 @@ class RegistryConfigSource(ConfigSource):
         try:
             plugin = self.groups[group].find(name, key=f"{group}={name}")
             parameters = self.groups[group].describe(plugin).parameters
+        except BrokenPluginError:
+            parameters = ()  # the job that takes it says so: in a sweep the others run
         except RegistryError as error:
             raise ConfigCompositionException(str(error)) from error
         node = OmegaConf.create({"name": name})

@@ -26,7 +26,6 @@ _NEEDS = {
     "ray": ("cloudpickle", "ray"),
     "dask": ("joblib", "cloudpickle", "distributed"),
 }
-_ATTEMPTS = 2
 
 Run = Callable[[Sequence[PlainConfig], Sequence[Path] | None], Sequence[Outcome | Exception]]
 
@@ -63,7 +62,7 @@ class Chunk:
         outcomes = [result if isinstance(result, Outcome) else Outcome(error=result) for result in results]
         for folder, outcome in zip(self.folders or (), outcomes, strict=False):
             if outcome.error is not None and outcome.error.__traceback__ is not None:
-                with (folder / self.log).open("a", encoding="utf-8") as file:
+                with contextlib.suppress(OSError), (folder / self.log).open("a", encoding="utf-8") as file:
                     file.write(traceback_of(outcome.error))
         return outcomes
 
@@ -104,17 +103,17 @@ class Engine:
                     # It says thirty things about a cluster that starts and stops.
                     logging.getLogger("distributed").setLevel(logging.WARNING)
                     stack.enter_context(Client(self._address) if self._address else Client(dashboard_address=":0"))
-                stack.enter_context(joblib.parallel_config(backend=self.backend, n_jobs=min(self._n_jobs, jobs)))
-                workers = max(1, joblib.effective_n_jobs(min(self._n_jobs, jobs)))
+                n_jobs = min(self._n_jobs, max(2, jobs))  # of one, joblib makes none
+                stack.enter_context(joblib.parallel_config(backend=self.backend, n_jobs=n_jobs))
+                workers = max(1, joblib.effective_n_jobs(n_jobs))
             self._workers = workers
             yield workers
 
     def run(self, run: Run, chunks: Iterable[Chunk]) -> Generator[tuple[int, Answer], None, None]:
         """Run chunks; gives the place of each and its answer, as they end.
 
-        What a dead worker leaves is handed out again; if twice in a row they die before any chunk ends, each chunk
-        that is left is handed out alone. Jobs of which each kills its worker have failed; if workers die without any
-        job, that is a HydraException.
+        After a worker's death one chunk is handed out alone, then again all that are left. One that kills its worker
+        when it is alone is answered so; if workers die without any job, that is a HydraException.
         """
         if self.backend == "serial":
             yield from ((place, chunk.run(run)) for place, chunk in enumerate(chunks))
@@ -123,32 +122,30 @@ class Engine:
 
         path = [str(Path(entry).absolute()) for entry in sys.path]
         tasks = {place: (place, path, cloudpickle.dumps((chunk, run))) for place, chunk in enumerate(chunks)}
-        in_vain = 0
+        alone = False
         while tasks:
-            in_vain += 1
-            alone = in_vain > _ATTEMPTS
             try:
                 for place, answer in self._hand_out(list(tasks.values())[: 1 if alone else None]):
                     del tasks[place]
-                    in_vain = _ATTEMPTS if alone else 0
                     yield place, pickle.loads(answer)
             except Exception as error:  # the app's own are answers
                 if alone:
                     self._require_workers(path, error)
-                    place = next(iter(tasks))
-                    del tasks[place]
-                    in_vain = _ATTEMPTS
+                    place, _, _ = tasks.pop(next(iter(tasks)))
                     yield place, WorkerDied(said(error).partition("\n")[0])
-                    continue
-                kind = type(error).__name__
-                log.warning("A worker died (%s); %d chunks are handed out again", kind, len(tasks))
+                else:
+                    kind = type(error).__name__
+                    log.warning("A worker died (%s); %d chunks are handed out again", kind, len(tasks))
+                alone = not alone
+            else:
+                alone = False
 
     def _require_workers(self, path: Sequence[str], error: Exception) -> None:
         """Refuse to blame a job for a worker's death where workers die without any."""
         import cloudpickle
 
         try:
-            list(self._hand_out([(0, path, cloudpickle.dumps((Chunk((), None, {}), _nothing)))]))
+            list(self._hand_out([(0, path, cloudpickle.dumps((Chunk((), None, {}), lambda configs, folders: [])))]))
         except Exception:
             raise HydraException(f"the workers of {self.backend} die: {said(error)}") from error
 
@@ -164,10 +161,6 @@ class Engine:
 
             parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
             yield from parallel([delayed(_work)(*task) for task in tasks])
-
-
-def _nothing(configs: Sequence[PlainConfig], folders: Sequence[Path] | None) -> list[Outcome | Exception]:
-    return []
 
 
 class _Worker:

@@ -125,10 +125,10 @@ def _call(task_function: TaskFunction, config: DictConfig) -> Any:
     except BaseException as error:
         if is_ctrl_c(error):
             raise
-        failure = {"name": log.name, "levelno": logging.ERROR, "levelname": "ERROR", "msg": traceback_of(error)}
+        failure = log.makeRecord(log.name, logging.ERROR, __file__, 0, traceback_of(error), (), None)
         for handler in logging.getLogger().handlers:  # the traceback is for the job's log, not for the terminal
             if isinstance(handler, logging.FileHandler):
-                handler.handle(logging.makeLogRecord(failure))
+                handler.handle(failure)
         if not HydraConfig.initialized() or OmegaConf.is_missing(HydraConfig.get().job, "num"):  # no sweep
             raise
         failed = portable(error)

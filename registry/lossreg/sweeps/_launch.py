@@ -232,12 +232,11 @@ class Launch:
 
 def _plugins(job: Job) -> str:
     """Name the plugins of a job, with their packages."""
-    found = []
-    for key, registry in GROUPS.items():
-        node = job.composed.plain.get(key)
-        matches = registry.matches(node["name"]) if isinstance(node, dict) and "name" in node else []
-        found += [f"'{plugin.name}' of package {plugin.origin}" for plugin in matches]
-    return " or ".join(found) or "the job"
+    nodes = [(registry, job.composed.plain.get(key)) for key, registry in GROUPS.items()]
+    plugins = [
+        plugin for found, node in nodes if isinstance(node, dict) for plugin in found.matches(str(node.get("name")))
+    ]
+    return " or ".join(f"'{plugin.name}' of package {plugin.origin}" for plugin in plugins) or "the job"
 
 
 def _listens_to_jobs(callback: Any) -> bool:
