@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import dis
 import io
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 
 class RegistryError(Exception):
@@ -122,8 +124,20 @@ def is_ctrl_c(error: BaseException) -> bool:
 
 
 def print_anything() -> None:
-    """Let this process and its workers print what the terminal's encoding lacks, as an escape, not an error."""
-    for stream in (sys.stdout, sys.stderr):
+    """Let nothing that this program prints end it: what the encoding lacks is escaped, what a pipe refuses is lost."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115, PTH123 - as long as the program
+        setattr(sys, name, stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-            os.environ["PYTHONIOENCODING"] = f"{stream.encoding}:backslashreplace"
+            os.environ["PYTHONIOENCODING"] = f"{stream.encoding}:backslashreplace"  # for the program's workers
+            for method in ("write", "flush"):
+                setattr(stream, method, _unless_refused(getattr(stream, method)))
+
+
+def _unless_refused(call: Callable[..., Any]) -> Callable[..., Any]:
+    def quiet(*arguments: Any) -> Any:
+        with contextlib.suppress(OSError):
+            return call(*arguments)
+
+    return quiet

@@ -76,6 +76,8 @@ class Engine:
             raise HydraException(f"hydra.launcher.backend={backend}: choose one of {', '.join(_NEEDS)}")
         if n_jobs < 1 and n_jobs != -1:
             raise HydraException(f"hydra.launcher.n_jobs={n_jobs}: say how many run at once, or -1: one per processor")
+        if address and backend in ("serial", "loky"):
+            raise HydraException(f"hydra.launcher.address={address}: backend={backend} has no address")
         missing = [name for name in _NEEDS[backend] if importlib.util.find_spec(name) is None]
         if missing:
             needs = f"{' and '.join(missing)}: pip install lossreg[{backend}]"
@@ -85,29 +87,35 @@ class Engine:
     def start(self, jobs: int) -> Iterator[int]:
         """Connect to the backend, or start it on this machine; gives how many chunks of so many jobs run at once."""
         with contextlib.ExitStack() as stack:
-            workers = 1
-            if self.backend == "ray":
-                import ray
+            try:
+                self._workers = self._connect(jobs, stack)
+            except Exception as error:
+                where = f"hydra.launcher.address={self._address}: " if self._address else ""
+                raise HydraException(f"{where}{self.backend} cannot be reached: {said(error)}") from error
+            yield self._workers
 
-                if not ray.is_initialized():
-                    dashboard = False if self._address is None else None
-                    ray.init(address=self._address, log_to_driver=False, include_dashboard=dashboard)
-                    stack.callback(ray.shutdown)
-                workers = self._n_jobs if self._n_jobs > 0 else int(ray.cluster_resources().get("CPU", 1))
-            elif self.backend != "serial":
-                import joblib
+    def _connect(self, jobs: int, stack: contextlib.ExitStack) -> int:
+        if self.backend == "serial":
+            return 1
+        if self.backend == "ray":
+            import ray
 
-                if self.backend == "dask":
-                    from distributed import Client
+            if not ray.is_initialized():
+                dashboard = False if self._address is None else None
+                ray.init(address=self._address, log_to_driver=False, include_dashboard=dashboard)
+                stack.callback(ray.shutdown)
+            return self._n_jobs if self._n_jobs > 0 else int(ray.cluster_resources().get("CPU", 1))
+        import joblib
 
-                    # It says thirty things about a cluster that starts and stops.
-                    logging.getLogger("distributed").setLevel(logging.WARNING)
-                    stack.enter_context(Client(self._address) if self._address else Client(dashboard_address=":0"))
-                n_jobs = min(self._n_jobs, max(2, jobs))  # of one, joblib makes none
-                stack.enter_context(joblib.parallel_config(backend=self.backend, n_jobs=n_jobs))
-                workers = max(1, joblib.effective_n_jobs(n_jobs))
-            self._workers = workers
-            yield workers
+        if self.backend == "dask":
+            from distributed import Client
+
+            # It says thirty things about a cluster that starts and stops.
+            logging.getLogger("distributed").setLevel(logging.WARNING)
+            stack.enter_context(Client(self._address) if self._address else Client(dashboard_address=":0"))
+        n_jobs = min(self._n_jobs, max(2, jobs))  # of one, joblib makes none
+        stack.enter_context(joblib.parallel_config(backend=self.backend, n_jobs=n_jobs))
+        return max(1, joblib.effective_n_jobs(n_jobs))
 
     def run(self, run: Run, chunks: Iterable[Chunk]) -> Generator[tuple[int, Answer], None, None]:
         """Run chunks; gives the place of each and its answer, as they end.
