@@ -294,3 +294,19 @@ def test_a_picture_that_fails_costs_no_result(run: Run, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "report.png is not drawn" in result.stdout + result.stderr
     assert {"metrics.json", "model.keras", "history.csv"} <= {path.name for path in (tmp_path / "out").iterdir()}
+
+
+def test_an_app_of_one_s_own_sweeps_its_own_model_in_one_program(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    app = str(ROOT / "examples" / "own_study" / "app.py")
+    overrides = ["-m", "hydra/launcher=vectorized", "seed=1,2", "epochs=1", "hydra.sweep.dir=sweep"]
+    result = subprocess.run(
+        [sys.executable, app, *overrides], cwd=tmp_path, capture_output=True, text=True, timeout=240
+    )
+    assert result.returncode == 0, result.stderr
+    assert "one by one" not in result.stdout + result.stderr
+    rows = list(csv.DictReader((tmp_path / "sweep" / "results.csv").open(newline="")))
+    assert [row["status"] for row in rows] == ["completed", "completed"]
+    assert all(0 < float(row["validation_accuracy"]) < 1 for row in rows)

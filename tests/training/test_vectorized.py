@@ -11,7 +11,7 @@ import pytest
 from keras import ops
 
 import lossreg
-from lossreg.training import CannotVectorizeError, ConfigError, DivergedError, diverged, group_key, train_many
+from lossreg.training import CannotVectorizeError, ConfigError, DivergedError, diverged, fit_many, group_key, train_many
 from tests.training.study import BCE, MSE, NONE, STUDY, Plain, alone, study, weighted
 
 # The numbers of the run alone.
@@ -356,6 +356,31 @@ def test_progress_is_told_and_an_interrupt_leaves_nothing_behind() -> None:
         train_many(configs, on_progress=interrupt)
     for one, other in zip(whole, train_many(configs), strict=True):
         np.testing.assert_array_equal(one.history["loss"], other.history["loss"])
+
+
+def test_a_function_and_arrays_of_one_s_own_train_as_the_registered_ones_do() -> None:
+    def line(inputs: Any, outputs: int, regularizer: Any) -> Any:
+        return keras.layers.Dense(outputs, kernel_initializer="zeros", kernel_regularizer=regularizer)(inputs)
+
+    x = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+    configs: list[Plain] = [
+        {"loss": "mean_squared_error", "reg": {"name": "l2custom", "r": l2}, "epochs": 3, "shuffle": False}
+        for l2 in (0.0, 0.1)
+    ]
+    configs.insert(1, {"loss": "mean_absolute_error", "epochs": 3, "shuffle": False})
+    outcomes = fit_many(line, (x, 2 * x + 1), configs)
+    for outcome, loss, l2 in zip(
+        outcomes, ("mean_squared_error", "mean_absolute_error", "mean_squared_error"), (0.0, 0.0, 0.1), strict=True
+    ):
+        plain = keras.Sequential(
+            [
+                keras.Input((1,)),
+                keras.layers.Dense(1, kernel_initializer="zeros", kernel_regularizer=keras.regularizers.L2(l2)),
+            ]
+        )
+        plain.compile("adam", loss)
+        expected = plain.fit(x, 2 * x + 1, epochs=3, shuffle=False, verbose=0).history["loss"]
+        np.testing.assert_allclose(outcome.history["loss"], expected, rtol=1e-5)
 
 
 def test_no_configs_are_no_models() -> None:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from lossreg.training._model import build_model
     from lossreg.training._plots import plot_report
     from lossreg.training._report import evaluate, show, write_history, write_metrics, write_whole
-    from lossreg.training._vectorized import Trained, train_many
+    from lossreg.training._vectorized import Trained, fit_many, train_many
 
 __all__ = ["Config", "Data", "Metrics", "Rows", "Split", "load_data", "metric_names", "objective_of", "read_config"]
 __all__ += ["CannotVectorizeError", "ConfigError", "DivergedError", "Group", "chunk_limit", "group_key", "require_fit"]
-__all__ += ["History", "Trained", "build_model", "diverged", "evaluate", "fit", "plot_report"]
+__all__ += ["History", "Trained", "build_model", "diverged", "evaluate", "fit", "fit_many", "plot_report"]
 __all__ += ["show", "train_many", "write_history", "write_metrics", "write_whole"]
 
 # Where XLA's compiler finds a multiplication next to an addition, it rounds once instead of twice (FMA). Where it finds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import lossreg
 from lossreg.training._config import NODES
 from lossreg.training._errors import DivergedError
 from lossreg.training._fit import History, diverged, until_diverged
@@ -18,6 +21,11 @@ from lossreg.training._metrics import Metrics, measure
 from lossreg.training._program import Program, Progress
 
 _PROGRAMS_KEPT = 8
+
+_KERAS_DEFAULTS = {
+    **{"reg": "none", "optimizer": "adam", "epochs": 1, "batch_size": 32, "shuffle": True, "seed": 0, "scale": "none"},
+    **{"split": {"validation": 0.0, "test": 0.0}, "jit_compile": True, "verbose": 0},
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,57 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
     return [*map(trained, range(len(configs)))]
 
 
+def fit_many(
+    model: Any, data: Any, configs: Sequence[AnyConfig], *, on_progress: Progress | None = None
+) -> list[Trained]:
+    """Train one model of one's own per config on one's own data, those that differ in numbers only in one program.
+
+    Arguments:
+        model: a function `(inputs, outputs, regularizer)` from Keras tensors to a Keras tensor; or the name of a
+            registered model, or its config node.
+        data: arrays `(x, y)` or `(x, y, sample_weight)`, all of which are trained on as they are unless the configs say
+            otherwise; or the name of a registered data set, or its config node.
+        configs: what each is trained with: `loss`, and where it is not Keras's default, `reg`, `optimizer`, `epochs`,
+            `batch_size`, `shuffle`, `seed`, `split` and the other keys of the study's config.
+        on_progress: called after every few epochs with the epochs done and their total.
+
+    Returns:
+        What became of each, in order; see `train_many`, also for what it raises.
+
+    Example:
+    >>> import keras, numpy as np
+    >>> def line(inputs, outputs, regularizer):
+    ...     return keras.layers.Dense(outputs, kernel_regularizer=regularizer)(inputs)
+    >>> x = np.linspace(-1, 1, 64)[:, None]
+    >>> configs = [{"loss": "mean_squared_error", "epochs": 5, "seed": seed} for seed in range(3)]
+    >>> [sorted(outcome.history) for outcome in fit_many(line, (x, 2 * x + 1), configs)][0]
+    ['loss']
+    """
+    with contextlib.ExitStack() as registered:
+
+        def named(registry: lossreg.Registry, given: Any) -> Any:
+            if isinstance(given, (str, Mapping)):
+                return given
+            name = f"given_{next(_numbers)}"
+            registry.register(name)(given if callable(given) else lambda: given)
+            registered.callback(registry.unregister, name)
+            return name
+
+        nodes = {"model": named(lossreg.models, model), "data": named(lossreg.datasets, data)}
+        whole = [{**_KERAS_DEFAULTS, **plain(config), **nodes} for config in configs]
+        for config in whole:
+            config.update({key: {"name": config[key]} for key in NODES if isinstance(config[key], str)})
+        groups: dict[Group, list[int]] = {}
+        for index, config in enumerate(whole):
+            groups.setdefault(split(config)[0], []).append(index)
+        found: dict[int, Trained] = {}
+        for indices in groups.values():
+            trained = train_many([whole[index] for index in indices], on_progress=on_progress)
+            found |= dict(zip(indices, trained, strict=True))
+        return [found[index] for index in range(len(whole))]
+
+
+_numbers = itertools.count()
 _programs: OrderedDict[Any, Program] = OrderedDict()
 
 
