@@ -1,6 +1,6 @@
 """A study of your own: your model, your data, your config; a sweep trains in one program.
 
-python examples/own_study/app.py --multirun hydra/launcher=vectorized loss=categorical_crossentropy,poly 'seed=range(0,10)'
+python examples/own_study/app.py -m hydra/launcher=vectorized reg=none,l2custom 'seed=range(0,10)'
 """
 
 from __future__ import annotations
