@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -48,11 +50,19 @@ def test_the_ctrl_c_of_the_user_is_no_error_of_a_plugin() -> None:
 
 
 SETS = """
-import keras
+import logging, os, sys, warnings
+import keras, numpy, tensorflow
 keras.config.set_floatx("float64")
 keras.config.set_epsilon(1e-3)
 keras.config.set_image_data_format("channels_first")
 keras.config.set_dtype_policy("mixed_float16")
+tensorflow.config.run_functions_eagerly(True)
+numpy.seterr(all="raise")
+os.chdir("/")
+sys.setrecursionlimit(500)
+sys.stdout = sys.stderr = None
+logging.disable()
+warnings.simplefilter("error")
 def loss(y_true, y_pred):
     return keras.ops.mean(y_pred, axis=-1)
 """
@@ -60,10 +70,14 @@ def loss(y_true, y_pred):
 
 def test_what_an_import_sets_for_all_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
+    import numpy as np
+    import tensorflow as tf
 
     def settings() -> list[object]:
         config = keras.config
-        return [config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name]
+        of_keras = [config.floatx(), config.epsilon(), config.image_data_format(), config.dtype_policy().name]
+        of_python = [Path.cwd(), sys.getrecursionlimit(), sys.stdout, sys.stderr, logging.root.manager.disable]
+        return [*of_keras, tf.config.functions_run_eagerly(), np.geterr(), *of_python, list(warnings.filters)]
 
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "sets_for_all.py").write_text(SETS, encoding="utf-8")

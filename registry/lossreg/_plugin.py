@@ -8,10 +8,13 @@ import dataclasses
 import functools
 import importlib.util
 import inspect
+import logging
+import os
 import re
 import sys
 import threading
 import typing
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, is_dataclass
 from enum import Enum
@@ -41,23 +44,43 @@ def import_target(target: str, *, keras_first: bool = True) -> Any:
             return metadata.EntryPoint("", target, "").load()
 
 
+def _settings() -> Iterator[tuple[Callable[[], Any], Callable[[Any], Any]]]:
+    """What holds for a whole process: how each is read, and how it is set."""
+    yield _folder, os.chdir
+    yield sys.getrecursionlimit, sys.setrecursionlimit
+    yield lambda: {name: getattr(sys, name) for name in ("stdout", "stderr")}, vars(sys).update
+    yield lambda: logging.root.manager.disable, logging.disable
+    yield lambda: warnings.filters[:], _set_filters
+    if keras := sys.modules.get("keras"):
+        yield from ((getattr(keras.config, name), getattr(keras.config, f"set_{name}")) for name in _OF_KERAS)
+    if tf := sys.modules.get("tensorflow"):
+        yield tf.config.functions_run_eagerly, tf.config.run_functions_eagerly
+        yield tf.config.optimizer.get_jit, tf.config.optimizer.set_jit
+        yield tf.executing_eagerly, lambda eagerly: tf.compat.v1.enable_eager_execution()
+    if np := sys.modules.get("numpy"):
+        yield np.geterr, lambda errors: np.seterr(**errors)
+
+
+def _folder() -> str:
+    with contextlib.suppress(OSError):  # it may have been deleted
+        return os.getcwd()  # noqa: PTH109 - as os.chdir takes it
+    return "."
+
+
+def _set_filters(filters: list[Any]) -> None:
+    warnings.resetwarnings()
+    warnings.filters += filters  # type: ignore[operator]
+
+
 @contextlib.contextmanager
 def settings_kept() -> Iterator[None]:
-    """Set back what the code inside sets for all: what Keras, TensorFlow and NumPy compute with."""
-    found: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = []
+    """Set back what the code inside sets for all."""
     with _importing:  # a Keras that another thread imports has no settings yet
-        if keras := sys.modules.get("keras"):
-            found += [(getattr(keras.config, name), getattr(keras.config, f"set_{name}")) for name in _OF_KERAS]
-        if tf := sys.modules.get("tensorflow"):
-            found.append((tf.config.functions_run_eagerly, tf.config.run_functions_eagerly))
-            found.append((tf.config.optimizer.get_jit, tf.config.optimizer.set_jit))
-        if np := sys.modules.get("numpy"):
-            found.append((np.geterr, lambda errors: np.seterr(**errors)))
-        before = [get() for get, _ in found]
+        before = [(get, put, get()) for get, put in _settings()]
     try:
         yield
     finally:
-        for (get, put), value in zip(found, before, strict=True):
+        for get, put, value in before:
             if get() != value:
                 put(value)
 
