@@ -74,7 +74,7 @@ def show(metrics: Metrics, config: Config, directory: Path) -> None:
             table.add_row(" ".join(f"{value:g}" for value in x.ravel()), f"{y:g}", f"{y_hat:.4f}", str(y_pred))
     else:
         names = [name for name in SCORES[data.task] if name in metrics]
-        table = Table("rows", "number", *names)
+        table = Table("rows", "n", *names)
         table.columns[0].no_wrap = True
         last = [*data.parts][-1]
         found = {part: {name: metrics.get(f"{prefix(part)}{name}") for name in names} for part in data.parts}
