@@ -27,6 +27,38 @@ PACKAGES = ROOT / "tests" / "packages"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
+# What takes long and says what a quicker test says too, of another launcher, optimizer or package: `pytest -m slow`.
+SLOW = (
+    "checks/test_checks.py::test_no_false_alarm_on_a_loss_of_keras",
+    "checks/test_strangers.py",
+    "cli/test_cli.py::TestNew::test_the_package_passes_its_own_tests_as_it_is_made",
+    "sweeps/test_backends.py::test_a_local_ray_runs_chunks",
+    "sweeps/test_backends.py::test_dask_worker_that_is_killed",
+    "sweeps/test_launch.py::test_a_batch_leaves_what_a_job_alone_leaves[overrides1]",
+    "sweeps/test_multirun.py::test_a_sweep_over_the_end_of_a_schedule",
+    "sweeps/test_multirun.py::test_plugins_that_end_by_what_is_no_error_are_rows_that_name_their_package[joblib]",
+    "sweeps/test_multirun.py::test_six_jobs_give_six_rows[joblib]",
+    "sweeps/test_resume.py::test_a_killed_sweep_ends_with_the_table_of_an_undisturbed_one[joblib",
+    "test_numbers.py::test_a_fresh_process_loads_what_was_learned[keras]",
+    "test_wheel.py::test_a_sweep_beside_packages_of_the_same_names[another",
+    "training/test_vectorized.py::test_a_number_that_does_not_vary_stays_what_it_is[settings1]",
+    "training/test_vectorized.py::test_a_number_that_does_not_vary_stays_what_it_is[settings2]",
+    "training/test_vectorized.py::test_any_model_has_the_numbers_of_its_own_fit[convolutions",
+    "training/test_vectorized.py::test_any_model_has_the_numbers_of_its_own_fit[integers",
+    "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[a stranger's",
+    "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[bce",
+    "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[end",
+    "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[schedules",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, before pytest leaves it out."""
+    for item in items:
+        if item.nodeid.removeprefix("tests/").startswith(SLOW):
+            item.add_marker("slow")
+
 
 def install(target: Path, *packages: Path) -> Path:
     """Install packages, folders or wheels, into a folder of their own, as pip does it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 import warnings
@@ -42,10 +43,14 @@ def test_whatever_ends_an_import_names_the_package(
 def test_the_ctrl_c_of_the_user_is_no_error_of_a_plugin() -> None:
     import _thread
 
-    with pytest.raises(KeyboardInterrupt) as caught:  # noqa: PT012 - Python raises it some instructions later
-        _thread.interrupt_main()
-        for _ in range(1_000_000):
-            pass
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a test before left there
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:  # noqa: PT012 - Python raises it some instructions later
+            _thread.interrupt_main()
+            for _ in range(1_000_000):
+                pass
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert is_ctrl_c(caught.value)
 
 

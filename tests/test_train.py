@@ -307,6 +307,6 @@ def test_an_app_of_one_s_own_sweeps_its_own_model_in_one_program(tmp_path: Path)
     )
     assert result.returncode == 0, result.stderr
     assert "one by one" not in result.stdout + result.stderr
-    rows = list(csv.DictReader((tmp_path / "sweep" / "results.csv").open(newline="")))
+    rows = list(csv.DictReader((tmp_path / "sweep" / "results.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["status"] for row in rows] == ["completed", "completed"]
     assert all(0 < float(row["validation_accuracy"]) < 1 for row in rows)

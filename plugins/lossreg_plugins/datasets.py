@@ -180,7 +180,7 @@ def breast_cancer(positives: Share | None = None, seed: Seed = 0) -> Arrays:
 
     Example:
     >>> x, y = breast_cancer(positives=0.1)
-    >>> len(x), round(y.mean(), 2)
+    >>> len(x), round(float(y.mean()), 2)
     (397, 0.1)
     """
     from sklearn.datasets import load_breast_cancer

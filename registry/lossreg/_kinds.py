@@ -37,7 +37,7 @@ regularizers = Registry(
 )
 """The regularizers: `lossreg.regularizers`."""
 
-datasets = Registry(Kind("lossreg.datasets", "data set", "data", (), _AS_IT_IS))
+datasets = Registry(Kind("lossreg.datasets", "data set", "data", (), _AS_IT_IS, varying=()))
 """The data sets, functions that return arrays: `lossreg.datasets`."""
 
 models = Registry(

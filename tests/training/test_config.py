@@ -16,7 +16,7 @@ from tests.training.study import STUDY, study
 def test_plain_data_and_hydra_s_config_are_read_alike() -> None:
     config = read_config(STUDY)
     assert config == read_config(OmegaConf.create(STUDY))
-    assert config.data == {"name": "lossreg/xor"}
+    assert config.data["name"] == "lossreg/xor"
     assert read_config(study(optimizer__learning_rate=1)).optimizer["learning_rate"] == 1.0
 
 
@@ -33,8 +33,7 @@ def test_plain_data_and_hydra_s_config_are_read_alike() -> None:
         ({"task": "binaries"}, "one of null, binary, multiclass, multilabel, regression. Did you mean 'binary'?"),
         ({"scale": "standart"}, "Did you mean 'standard'?"),
         ({"precision": "float16"}, "precision: 'float16' is not accepted; it must be one of float32, mixed_float16"),
-        ({"optimizer__learning_rate": 0}, "optimizer.learning_rate: 0 is not accepted; it must be a positive number"),
-        ({"optimizer__learning_rate": True}, "optimizer.learning_rate: True is not accepted"),
+        ({"optimizer__learning_rate": 0}, "optimizer.learning_rate: 0.0 is not accepted; it must be a positive number"),
     ],
 )
 def test_a_value_outside_its_range_is_named(changes: dict[str, Any], message: str) -> None:
@@ -56,6 +55,7 @@ def test_a_schedule_of_the_learning_rate_is_held_against_its_signature() -> None
         ({"model__hidden_units": 2000000000}, r"model\.hidden_units: .*not 2000000000"),
         ({"model__activation": "sigmoit"}, "Did you mean 'sigmoid'"),
         ({"model__hidden_unit": [4]}, "no parameter 'hidden_unit'. Did you mean 'hidden_units'"),
+        ({"optimizer__learning_rate": True}, "optimizer.learning_rate: .*not True"),
         ({"data__inputs": "x"}, "data.inputs: .*'x'"),
         ({"data": {"name": "two_moon"}}, "Did you mean 'two_moons'"),
         ({"optimizer": {"name": "adamm", "learning_rate": 0.1}}, "Did you mean 'adam"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
@@ -11,7 +12,7 @@ import msgspec
 from omegaconf import DictConfig, OmegaConf
 
 import lossreg
-from lossreg.training._config import NODES, Config
+from lossreg.training._config import LEARNING_RATE, NODES, Config
 from lossreg.training._data import load_data
 
 AnyConfig = Config | DictConfig | Mapping[str, Any]
@@ -79,6 +80,8 @@ def split(config: AnyConfig) -> tuple[Group, dict[str, float]]:
         numbers |= {f"{key}.{path}": number for path, number in constants.items()}
     if type(rest.get(SEED)) is int and 0 <= rest[SEED] < 2**31:
         numbers[SEED] = rest.pop(SEED)
+    if not 0 < numbers.get(LEARNING_RATE, 1.0) < math.inf:
+        rest[LEARNING_RATE] = numbers.pop(LEARNING_RATE)
     epochs = rest.pop("epochs", 0)
     parts.append(msgspec.json.encode(rest, order="deterministic"))
     return Group(tuple(sorted(numbers)), b"\n".join(parts), epochs), numbers
@@ -100,7 +103,7 @@ def chunk_limit(config: AnyConfig) -> int:
     values = plain(config)
     data = load_data({key: value for key, value in values.items() if key != "loss"})
     rows = sum(map(len, data.parts.values()))
-    units = values["model"].get("hidden_units", [_UNITS_OF_OTHERS])
+    units = lossreg.models.parse(values["model"]).node().get("hidden_units", [_UNITS_OF_OTHERS])
     widths = [data.train.x[0].size, *([units] if isinstance(units, int) else units), data.outputs]
     parameters = sum((width + 1) * following for width, following in itertools.pairwise(widths))
     batch = min(values["batch_size"], len(data.train))
