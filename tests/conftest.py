@@ -35,6 +35,7 @@ SLOW = (
     "sweeps/test_backends.py::test_a_local_ray_runs_chunks",
     "sweeps/test_backends.py::test_dask_worker_that_is_killed",
     "sweeps/test_launch.py::test_a_batch_leaves_what_a_job_alone_leaves[overrides1]",
+    "sweeps/test_launch.py::test_memory_per_job",
     "sweeps/test_multirun.py::test_a_sweep_over_the_end_of_a_schedule",
     "sweeps/test_multirun.py::test_plugins_that_end_by_what_is_no_error_are_rows_that_name_their_package[joblib]",
     "sweeps/test_multirun.py::test_six_jobs_give_six_rows[joblib]",
@@ -46,8 +47,10 @@ SLOW = (
     "training/test_vectorized.py::test_any_model_has_the_numbers_of_its_own_fit[convolutions",
     "training/test_vectorized.py::test_any_model_has_the_numbers_of_its_own_fit[integers",
     "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[a stranger's",
+    "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[a learned",
     "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[bce",
     "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[end",
+    "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[mse",
     "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[schedules",
 )
 
