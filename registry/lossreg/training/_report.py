@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,10 +57,12 @@ def write_metrics(metrics: Metrics, directory: Path) -> None:
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file under another name and move it into place, so that it appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as directory:
-        part = Path(directory, path.name)
+    part = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
         write(part)
         part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def show(metrics: Metrics, config: Config, directory: Path) -> None:
