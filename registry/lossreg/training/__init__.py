@@ -14,7 +14,7 @@ from lossreg.training._config import Config, Split, read_config
 from lossreg.training._data import Data, Rows, load_data
 from lossreg.training._errors import CannotVectorizeError, ConfigError, DivergedError
 from lossreg.training._groups import Group, chunk_limit, group_key
-from lossreg.training._metrics import Metrics, metric_names, objective_of, require_fit
+from lossreg.training._metrics import Metrics, metric_names, objectives_of, require_fit
 
 if TYPE_CHECKING:
     from lossreg.training._fit import History, diverged, fit
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lossreg.training._report import evaluate, show, write_history, write_metrics, write_whole
     from lossreg.training._vectorized import Trained, fit_many, train_many
 
-__all__ = ["Config", "Data", "Metrics", "Rows", "Split", "load_data", "metric_names", "objective_of", "read_config"]
+__all__ = ["Config", "Data", "Metrics", "Rows", "Split", "load_data", "metric_names", "objectives_of", "read_config"]
 __all__ += ["CannotVectorizeError", "ConfigError", "DivergedError", "Group", "chunk_limit", "group_key", "require_fit"]
 __all__ += ["History", "Trained", "build_model", "diverged", "evaluate", "fit", "fit_many", "plot_report"]
 __all__ += ["show", "train_many", "write_history", "write_metrics", "write_whole"]

@@ -46,7 +46,7 @@ class Config:
     seed: int = MISSING
     jit_compile: bool = MISSING
     verbose: int = MISSING
-    objective: str | None = None
+    objective: Any = None
     task: str | None = None
     split: Split = field(default_factory=Split)
     scale: str | None = None

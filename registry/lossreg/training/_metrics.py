@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 import lossreg
 from lossreg import did_you_mean
@@ -55,10 +55,11 @@ def prefix(part: str) -> str:
     return "" if part == "train" else f"{part}_"
 
 
-def objective_of(config: Any, data: Data) -> str:
-    """Return the metric by which runs are compared: what the config says, or the error of the probabilities."""
+def objectives_of(config: Any, data: Data) -> list[str]:
+    """Return the metrics by which runs are compared: what the config says, or the error of the probabilities."""
     own = "rmse" if data.task == "regression" else "brier"
-    return str(config.objective or prefix("validation" if "validation" in data.parts else "train") + own)
+    found = config.objective or prefix("validation" if "validation" in data.parts else "train") + own
+    return list(map(str, found if isinstance(found, (list, tuple, ListConfig)) else [found]))
 
 
 def require_fit(config: Config, data: Data, loss: lossreg.Spec) -> None:
@@ -74,11 +75,10 @@ def require_fit(config: Config, data: Data, loss: lossreg.Spec) -> None:
     if config.patience and "validation" not in data.parts:
         raise ConfigError(f"patience: {config.patience} needs rows held out for validation: split.validation=0.2")
     names = metric_names(data)
-    if objective_of(config, data) not in names:
-        hint = did_you_mean(str(config.objective), names)
-        raise ConfigError(
-            f"objective: {config.objective!r} is not accepted; it must be one of {', '.join(names)}.{hint}"
-        )
+    for objective in objectives_of(config, data):
+        if objective not in names:
+            hint = did_you_mean(objective, names)
+            raise ConfigError(f"objective: {objective!r} is not accepted; it must be one of {', '.join(names)}.{hint}")
 
 
 def _tasks(name: str) -> set[str]:
@@ -169,10 +169,11 @@ def _maximized(*, _root_: DictConfig) -> list[str]:
     return [name for name in _names(_root_=_root_) if name.rpartition("_")[2] in MAXIMIZED]
 
 
-def _objective(*, _root_: DictConfig) -> str:
-    """Return the metric by which a config's runs are compared: `${objective_of:}`."""
+def _objective(*, _root_: DictConfig) -> str | list[str]:
+    """Return the metric by which a config's runs are compared, or several: `${objective_of:}`."""
     try:
-        return objective_of(_root_, data_of(_root_))
+        found = objectives_of(_root_, data_of(_root_))
+        return found if len(found) > 1 else found[0]
     except (ConfigError, lossreg.RegistryError):
         return "loss"
 
