@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 ConfigStore.instance().store(name="schema", node=training.Config, provider="train.py")
 
 
+def told(metrics: training.Metrics, objectives: Sequence[str]) -> float | tuple[float, ...]:
+    """Return what a sweeper is told of a run: its objective, or several."""
+    values = tuple(float(metrics[name]) for name in objectives)
+    return values if len(values) > 1 else values[0]
+
+
 def train_together(
     cfgs: Sequence[Mapping[str, Any]], directories: Sequence[Path] | None
 ) -> list[sweeps.Outcome | Exception]:
@@ -36,11 +42,11 @@ def train_together(
         from lossreg.training import train_many, write_history, write_metrics
 
     try:
-        results = train_many(cfgs)
+        results = train_many(cfgs, on_progress=sweeps.progress)
     except training.CannotVectorizeError as error:
         raise sweeps.CannotBatch(str(error)) from error
     config = training.read_config(cfgs[0])
-    objective = training.objective_of(config, training.load_data(config))
+    objectives = training.objectives_of(config, training.load_data(config))
     outcomes: list[sweeps.Outcome | Exception] = []
     for index, result in enumerate(results):
         if directories:
@@ -50,7 +56,7 @@ def train_together(
             continue
         if directories:
             write_metrics(result.metrics, directories[index])
-        outcomes.append(sweeps.Outcome(result.metrics.get(objective), result.metrics))
+        outcomes.append(sweeps.Outcome(told(result.metrics, objectives), result.metrics))
     return outcomes
 
 
@@ -61,7 +67,7 @@ TOGETHER = sweeps.Batch(
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 @sweeps.batched(TOGETHER)
-def main(cfg: DictConfig) -> float:
+def main(cfg: DictConfig) -> float | tuple[float, ...]:
     """Train one model, and return its objective, which a sweeper minimises, or maximises where the config says so."""
     started = time.perf_counter()
     directory = Path(HydraConfig.get().runtime.output_dir)
@@ -95,7 +101,7 @@ def main(cfg: DictConfig) -> float:
         log.warning("report.png is not drawn: %s", error)
     if config.verbose:
         training.show(metrics, config, directory)
-    return float(metrics[training.objective_of(config, data)])
+    return told(metrics, training.objectives_of(config, data))
 
 
 if __name__ == "__main__":

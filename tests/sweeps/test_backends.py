@@ -102,8 +102,54 @@ def test_a_local_ray_runs_chunks(tmp_path: Path) -> None:
     assert len(check(tmp_path)) == 2
 
 
+def test_submitit_runs_chunks_as_jobs_and_one_that_is_killed_again(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    command = [sys.executable, str(APP), "--multirun", "hydra/launcher=vectorized", "hydra.sweep.dir=sweep"]
+    command += [
+        "hydra.launcher.backend=submitit",
+        "hydra.launcher.submitit.cluster=local",
+        "hydra.launcher.chunk_size=2",
+    ]
+    command += [
+        "hydra.launcher.submitit.partition=gpu",
+        "hydra.launcher.submitit.timeout_min=5",
+    ]  # the former is SLURM's
+    command += [f"log={tmp_path}/log", f"victim={tmp_path}/victim", "loss=mix", "seed=range(0,4)"]
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "victim").exists()
+    assert "A worker died" in done.stdout
+    found = rows(tmp_path / "sweep" / "results.csv")
+    assert [(row["job"], row["status"], row["seed"]) for row in found] == [(n, "completed", n) for n in "0123"]
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert {(how, environment) for how, *_, environment in lines} == {("batch-of-2", "set")}
+    assert len({process for _, _, _, process, _ in lines}) == 2
+    assert len(list((tmp_path / "sweep" / ".submitit").glob("[0-9]*"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"cluster": "local", "partiton": "gpu"}, "partiton.*submitit cannot be reached: NameError: Unknown argument"),
+        ({"cluster": "slurm"}, "submitit cannot be reached: RuntimeError: Could not detect"),
+    ],
+)
+def test_an_option_of_submitit_that_cannot_be_is_refused(options: dict[str, str], said: str, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    engine = Engine("submitit", submitit=options)
+    with pytest.raises(HydraException, match=said), engine.start(1, str(tmp_path)):
+        pass
+
+
+def test_options_of_submitit_are_for_submitit() -> None:
+    with pytest.raises(HydraException, match=r"hydra.launcher.submitit.partition=gpu needs hydra.launcher.backend="):
+        Engine("loky", submitit={"cluster": None, "partition": "gpu"})
+
+
 def test_an_unknown_backend_is_refused(multirun: Multirun) -> None:  # noqa: F811
-    with pytest.raises(HydraException, match=r"hydra.launcher.backend=spark: choose one of serial, loky, ray, dask"):
+    with pytest.raises(
+        HydraException, match=r"hydra.launcher.backend=spark: choose one of serial, loky, ray, dask, submitit"
+    ):
         multirun("hydra.launcher.backend=spark", "seed=0,1")
 
 

@@ -272,7 +272,9 @@ def test_jobs_of_one_group_choice_are_composed_once(house: type[House]) -> None:
 
 def test_a_sweeper_that_looks_at_what_it_validates(house: type[House]) -> None:
     at = house()
-    configs = [at.loader.load_sweep_config(at.master, [f"seed={seed}"]) for seed in range(3)]
+    whole = SweepLoader(at.hydra, whole=True)
+    configs = [whole.load_sweep_config(at.master, [f"seed={seed}"]) for seed in range(3)]
+    assert all(OmegaConf.is_config(config) for config in configs)
     assert [(config.seed, config["twice"], config.hydra.overrides.task) for config in configs] == [
         (seed, f"{seed}-1", [f"seed={seed}"]) for seed in range(3)
     ]

@@ -368,6 +368,23 @@ def test_a_batch_that_forgets_a_job_is_an_error(multirun: Multirun) -> None:
         multirun("seed=0,1", task=recorder.task())
 
 
+def test_progress_moves_inside_a_chunk(
+    multirun: Multirun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lossreg.sweeps._launch._SECONDS_BETWEEN_LINES", -1.0)
+
+    def run(configs: Any, folders: Any) -> Any:
+        sweeps.progress(1, 4)
+        return app.run(configs, folders)
+
+    multirun("seed=range(0,8)", "hydra.launcher.chunk_size=4", task=Recorder(run=run).task())
+    output = capsys.readouterr().out
+    said = ["0 of 8 jobs have ended; 12% is done", "4 of 8 jobs have ended; 50% is done"]
+    said += ["4 of 8 jobs have ended; 62% is done", "8 of 8 jobs have ended; 100% is done"]
+    assert [output.count(line) for line in said] == [1] * 4
+    sweeps.progress(1, 4)  # nobody listens
+
+
 def test_memory_per_job(multirun: Multirun) -> None:
     """What a further job leaves in memory, without its directory; the issue allows 100 kB."""
 

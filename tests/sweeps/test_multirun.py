@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.conftest import Run
+from tests.conftest import ROOT, Run
 
 
 def read(sweep: Path) -> list[dict[str, str]]:
@@ -93,24 +96,28 @@ def test_a_job_that_fails_is_a_row_and_the_others_run(run: Run, packages: Path, 
     assert rows["shatter"]["brier"] == ""
 
 
-def test_optuna_s_trials_of_a_batch_are_one_program(run: Run, tmp_path: Path) -> None:
+def test_optuna_s_trials_of_a_batch_are_one_program_and_told_both_objectives(run: Run, tmp_path: Path) -> None:
+    """With the conditional space of docs/sweeps.md."""
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    result = run(
-        *(
-            "-m",
-            "hydra/sweeper=optuna",
-            "hydra.sweeper.n_trials=6",
-            "hydra.sweeper.n_jobs=3",
-            "hydra.sweeper.sampler.seed=1",
-        ),
-        *("hydra/launcher=vectorized", "loss=mix", "loss.r=interval(0,1)", "epochs=5", "hydra.sweep.dir=sweep"),
-    )
+    page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    (space,) = re.findall(r"^```python\n(# spaces.py\n.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (line,) = re.findall(r"^\$ python train.py (-m hydra/sweeper=optuna .*)$", page, re.MULTILINE)
+    (tmp_path / "spaces.py").write_text(space)
+    more = ["hydra.sweeper.sampler.seed=1", "hydra/launcher=vectorized", "epochs=5", "hydra.sweep.dir=sweep"]
+    result = run(*shlex.split(line), *more, "hydra.sweeper.n_trials=6", path=(tmp_path,))
     assert result.returncode == 0, result.stderr
     rows = read(tmp_path / "sweep")
     assert [row["status"] for row in rows] == ["completed"] * 6
-    assert len({row["loss.r"] for row in rows}) == 6
-    best = min(float(row["brier"]) for row in rows)
-    assert f"best_value: {best!r}" in (tmp_path / "sweep" / "optimization_results.yaml").read_text()
+    losses = {row["override.loss"]: (bool(row["loss.r"]), bool(row["loss.epsilon"])) for row in rows}
+    assert losses.items() <= {"bce": (False, False), "mix": (True, False), "poly_crossentropy": (False, True)}.items()
+    assert len(losses) > 1
+    told = yaml.safe_load((tmp_path / "sweep" / "optimization_results.yaml").read_text())["solutions"]
+    pairs = {(float(row["brier"]), float(row["penalty"])) for row in rows}
+    front = {
+        pair for pair in pairs if not any(own != pair and own[0] <= pair[0] and own[1] <= pair[1] for own in pairs)
+    }
+    assert {tuple(solution["values"]) for solution in told} == front
+    assert result.stdout.count(" yes ") == len(front)
 
 
 def test_hydra_s_own_ray_launcher(run: Run, tmp_path: Path) -> None:
@@ -122,7 +129,7 @@ def test_hydra_s_own_ray_launcher(run: Run, tmp_path: Path) -> None:
 
 
 def test_printing_costs_no_result(run: Run, tmp_path: Path) -> None:
-    result = run("epochs=2", "hydra.run.dir=one", PYTHONIOENCODING="ascii")
+    result = run("epochs=2", "objective=[brier,penalty]", "hydra.run.dir=one", PYTHONIOENCODING="ascii")
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "one" / "metrics.json").exists()
 

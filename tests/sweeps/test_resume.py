@@ -95,6 +95,60 @@ def test_a_killed_sweep_ends_with_the_table_of_an_undisturbed_one(
     assert len(table(tmp_path / "disturbed")) == 2 * seeds
 
 
+def test_jobs_of_submitit_have_rows_and_a_killed_sweep_goes_on(start: Start, sweep: Sweep, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    arguments = ["hydra/launcher=submitit_local", "hydra.launcher.tasks_per_node=2", "seed=0,1", "fail=1"]
+    arguments += ["hydra.sweep.dir=sweep", "hydra.sweep.subdir='${hydra.job.num}_${hydra.job.id}'"]
+    started = start(*arguments)
+    wait_for_rows(tmp_path / "sweep", 1)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.communicate()
+    begun = len(rows(tmp_path / "sweep" / "results.csv"))
+    ended = sweep(*arguments)
+    assert ended.returncode == 1
+    assert f"{begun} jobs are done" in ended.stdout
+    assert "2 jobs, 1 completed, 1 failed" in ended.stdout
+    found = rows(tmp_path / "sweep" / "results.csv")
+    assert [(row["job"], row["status"]) for row in found] == [("0", "completed"), ("1", "failed")]
+    # Each is a job of submitit with a folder, whose number is in the job's directory, with two tasks.
+    own = {path.name for path in (tmp_path / "sweep" / ".submitit").glob("[0-9]*")}
+    assert {path.name.partition("_")[2] for path in (tmp_path / "sweep").glob("[0-9]_*")} <= own
+    assert len(list((tmp_path / "sweep" / ".submitit").glob("*/*_1_log.out"))) >= 2
+
+
+@pytest.mark.parametrize("launcher", ["vectorized", "basic"])
+@pytest.mark.parametrize(
+    ("sweeper", "arguments"),
+    [
+        ("filter", ["seed=0,1,2", "hydra.sweeper.filters=[{hydra_filter_sweeper.Expression: {expr: 'seed == 1'}}]"]),
+        ("list", ["+hydra.sweeper.list_params.seed=[0,2]", "+hydra.sweeper.list_params.note=[a,b]"]),
+    ],
+)
+def test_sweepers_of_others(
+    multirun: Multirun,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    launcher: str,
+    sweeper: str,
+    arguments: list[str],
+) -> None:
+    pytest.importorskip({"filter": "hydra_plugins.filter", "list": "hydra_plugins.list_sweeper_plugin"}[sweeper])
+    arguments = [f"hydra/sweeper={sweeper}", f"hydra/launcher={launcher}", "loss=bce,mix", *arguments]
+    arguments += ["hydra.callbacks.results.show=true", f"log={tmp_path}/log"]
+    multirun(*arguments)
+    assert "4 jobs, 4 completed" in capsys.readouterr().out
+    path = tmp_path / "sweep" / "results.csv"
+    assert [(row["override.loss"], row["seed"]) for row in rows(path)] == [
+        *(("bce", "0"), ("bce", "2")),
+        *(("mix", "0"), ("mix", "2")),
+    ]
+    first, *others = path.read_text().splitlines(keepends=True)
+    path.write_text(first + "".join(line for line in others if not line.startswith("2,")))
+    multirun(*arguments)
+    assert "4 jobs, 4 completed" in capsys.readouterr().out
+    assert len((tmp_path / "log").read_text().splitlines()) == 5
+
+
 @pytest.mark.parametrize("launcher", ["vectorized", "basic", "joblib"])
 def test_ctrl_c_says_how_to_go_on(start: Start, tmp_path: Path, launcher: str) -> None:
     folder = tmp_path / "my sweep, r=1"

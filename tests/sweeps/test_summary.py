@@ -155,6 +155,22 @@ def test_columns_that_the_table_lacks_are_left_out(tmp_path: Path) -> None:
     assert "lowest" not in text
 
 
+def test_of_several_objectives_the_front_and_the_best_of_each(tmp_path: Path, call: Any) -> None:
+    # The third is bettered by the second in both, the fourth is as good in one and worse in the other.
+    values = [(0.1, 0.2), (0.3, 0.8), (0.4, 0.7), (0.3, 0.6), (0.5, 0.9)]
+    rows = [Row(i, [f"loss.r=0.{i}"], metrics={"brier": brier, "auc": auc}) for i, (brier, auc) in enumerate(values)]
+    text = printed(table(tmp_path, rows), replace(SETTINGS, objectives=("brier", "auc")))
+    lines = [line for line in cells(text) if line and line[0].startswith("0.")]
+    assert [line[1] for line in lines] == ["0", "1", "4", "3", "2"]
+    assert [line[-1] for line in lines] == ["yes", "yes", "yes", "0.6", "0.7"]
+    assert "lowest brier: 0.1, job 0:\n  python train.py loss.r=0.0\n" in text
+    assert "highest auc: 0.9, job 4:\n  python train.py loss.r=0.4\n" in text
+    about = "results: {columns: [brier, auc], mean: brier, maximize: [auc], objectives: [brier, auc]}"
+    (tmp_path / "sweep.yaml").write_text(about)
+    assert [row["front"] for row in json.loads(call(str(tmp_path), "--json")[1])] == [True] * 3 + [False] * 2
+    assert "front" not in json.loads(call(str(tmp_path), "--metric", "auc", "--json")[1])[0]
+
+
 def test_an_empty_table_prints_nothing(tmp_path: Path) -> None:
     assert printed(ResultsTable(tmp_path / "results.csv")) == ""
 

@@ -4,7 +4,7 @@
 # looks for the meaning of annotations that are text.
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -12,7 +12,24 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+
+@dataclass
+class SubmititConf:
+    """The options of `hydra.launcher.submitit`, which are submitit's and SLURM's own; null: what the cluster has."""
+
+    cluster: str | None = None  # slurm, local (processes here) or debug; null: SLURM's, if there is one
+    timeout_min: int | None = None
+    mem_gb: float | None = None
+    cpus_per_task: int | None = None
+    gpus_per_node: int | None = None
+    partition: str | None = None
+    qos: str | None = None
+    account: str | None = None
+    constraint: str | None = None
+    setup: list[str] | None = None  # commands to run before
+    additional_parameters: dict[str, Any] | None = None  # others of sbatch
 
 
 @dataclass
@@ -23,9 +40,12 @@ class VectorizedLauncherConf:
         job_directories: whether the jobs of a batch have directories with config and metrics; `"auto"`: up to 300 jobs.
         chunk_size: how many jobs run in one program at most; by default as many as fit in memory.
         fail_fast: whether to stop at the first job that fails; the same command goes on with the rest.
-        backend: where the programs run: `serial` (in this process), `loky` (processes here), `ray` or `dask`.
-        n_jobs: how many programs run at once, where the backend is not `serial`; -1: one per processor.
+        backend: where the programs run: `serial` (in this process), `loky` (processes here), `ray`, `dask` or
+            `submitit` (jobs of a SLURM cluster).
+        n_jobs: how many programs run at once, where the backend is not `serial`; -1: one per processor, for submitit
+            as few as hold all jobs.
         address: of a ray or dask cluster; without it one is started on this machine.
+        submitit: the options of submitit's executor.
     """
 
     _target_: str = "hydra_plugins.lossreg.launcher.VectorizedLauncher"
@@ -35,6 +55,7 @@ class VectorizedLauncherConf:
     backend: str = "serial"
     n_jobs: int = -1
     address: str | None = None
+    submitit: SubmititConf = field(default_factory=SubmititConf)
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="vectorized", node=VectorizedLauncherConf, provider="lossreg")
@@ -44,16 +65,17 @@ class VectorizedLauncher(Launcher):
     """Runs the jobs of a sweep together where the app offers that (`sweeps.batched`), and one by one where not."""
 
     def __init__(self, **options: Any) -> None:
-        self.options = options
+        self.options: Any = OmegaConf.to_container(OmegaConf.create(options))
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         # Hydra scans this module at every start of every app: what costs time is imported where it is needed.
         from lossreg.sweeps._compose import SweepLoader
         from lossreg.sweeps._launch import Launch
+        from lossreg.sweeps._resume import only_tries
 
         if not isinstance(hydra_context.config_loader, SweepLoader):
-            # The sweeper composes each job too, to validate it, with this loader.
-            hydra_context.config_loader = SweepLoader(hydra_context.config_loader)  # type: ignore[assignment]
+            loader: Any = SweepLoader(hydra_context.config_loader, whole=not only_tries(config))
+            hydra_context.config_loader = loader  # the sweeper composes jobs with it, too
         self._launch = Launch(hydra_context, task_function, config, **self.options)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
@@ -69,7 +91,8 @@ class SparingLauncher(Launcher):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from lossreg.sweeps import SweepResults
-        from lossreg.sweeps._resume import SparingLoader
+        from lossreg.sweeps._compose import SweepLoader
+        from lossreg.sweeps._resume import SparingLoader, only_tries
 
         callbacks = hydra_context.callbacks.callbacks
         (results,) = (callback for callback in callbacks if isinstance(callback, SweepResults) and callback.launcher)
@@ -78,8 +101,9 @@ class SparingLauncher(Launcher):
         self._launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
         self._context: Any = hydra_context  # its loader is one that the sweeper composes each job with, to try it
         self._done, self._loader = results.done, hydra_context.config_loader
-        self._sparing: Any = SparingLoader(self._loader, self._done)
-        self._context.config_loader = self._sparing  # type: ignore[assignment]
+        tries, together = only_tries(config), isinstance(self._loader, SweepLoader)  # which composes all before it runs
+        self._sparing: Any = SparingLoader(self._loader, lambda job: tries and (together or self._done.has(job)))
+        self._context.config_loader = self._sparing
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         self._context.config_loader = self._loader

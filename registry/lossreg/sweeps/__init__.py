@@ -5,9 +5,9 @@ Knows Hydra, knows no Keras: an app hands it a function that runs many configs a
 
 from __future__ import annotations
 
-from lossreg.sweeps._batch import Batch, CannotBatch, Outcome, batched
+from lossreg.sweeps._batch import Batch, CannotBatch, Outcome, batched, progress
 from lossreg.sweeps._callback import SweepResults
 from lossreg.sweeps._load import load
 from lossreg.sweeps._results import ResultsTable, Row
 
-__all__ = ["Batch", "CannotBatch", "Outcome", "ResultsTable", "Row", "SweepResults", "batched", "load"]
+__all__ = ["Batch", "CannotBatch", "Outcome", "ResultsTable", "Row", "SweepResults", "batched", "load", "progress"]

@@ -25,7 +25,9 @@ _NEEDS = {
     "loky": ("joblib", "cloudpickle"),
     "ray": ("cloudpickle", "ray"),
     "dask": ("joblib", "cloudpickle", "distributed"),
+    "submitit": ("cloudpickle", "submitit"),
 }
+_SHARED = ("name", "timeout_min", "mem_gb", "cpus_per_task", "gpus_per_node")  # by all of submitit's executors
 
 Run = Callable[[Sequence[PlainConfig], Sequence[Path] | None], Sequence[Outcome | Exception]]
 
@@ -70,33 +72,53 @@ class Chunk:
 class Engine:
     """Hands chunks to the backend that `hydra.launcher` names."""
 
-    def __init__(self, backend: str = "serial", n_jobs: int = -1, address: str | None = None) -> None:
+    def __init__(
+        self,
+        backend: str = "serial",
+        n_jobs: int = -1,
+        address: str | None = None,
+        submitit: Mapping[str, Any] | None = None,
+    ) -> None:
         self.backend, self._n_jobs, self._address = backend, n_jobs, address
+        self._submitit = {name: value for name, value in (submitit or {}).items() if value is not None}
         if backend not in _NEEDS:
             raise HydraException(f"hydra.launcher.backend={backend}: choose one of {', '.join(_NEEDS)}")
         if n_jobs < 1 and n_jobs != -1:
             raise HydraException(f"hydra.launcher.n_jobs={n_jobs}: say how many run at once, or -1: one per processor")
-        if address and backend in ("serial", "loky"):
+        if address and backend not in ("ray", "dask"):
             raise HydraException(f"hydra.launcher.address={address}: backend={backend} has no address")
+        if self._submitit and backend != "submitit":
+            name, value = next(iter(self._submitit.items()))
+            raise HydraException(f"hydra.launcher.submitit.{name}={value} needs hydra.launcher.backend=submitit")
         missing = [name for name in _NEEDS[backend] if importlib.util.find_spec(name) is None]
         if missing:
             needs = f"{' and '.join(missing)}: pip install lossreg[{backend}]"
             raise HydraException(f"hydra.launcher.backend={backend} needs {needs}")
 
     @contextlib.contextmanager
-    def start(self, jobs: int) -> Iterator[int]:
+    def start(self, jobs: int, folder: str = ".") -> Iterator[int]:
         """Connect to the backend, or start it on this machine; gives how many chunks of so many jobs run at once."""
         with contextlib.ExitStack() as stack:
             try:
-                self._workers = self._connect(jobs, stack)
+                self._workers = self._connect(jobs, folder, stack)
             except Exception as error:
                 where = f"hydra.launcher.address={self._address}: " if self._address else ""
-                raise HydraException(f"{where}{self.backend} cannot be reached: {said(error)}") from error
+                where = f"hydra.launcher.submitit={self._submitit}: " if self._submitit else where
+                why = said(error).partition("\n")[0]
+                raise HydraException(f"{where}{self.backend} cannot be reached: {why}") from error
             yield self._workers
 
-    def _connect(self, jobs: int, stack: contextlib.ExitStack) -> int:
+    def _connect(self, jobs: int, folder: str, stack: contextlib.ExitStack) -> int:
         if self.backend == "serial":
             return 1
+        if self.backend == "submitit":
+            from submitit import AutoExecutor
+
+            self._executor = AutoExecutor(f"{folder}/.submitit/%j", self._submitit.get("cluster"))
+            options = {key: value for key, value in self._submitit.items() if key != "cluster"}
+            options |= {"array_parallelism": self._n_jobs} if self._n_jobs > 0 else {}
+            self._executor.update_parameters(**{k if k in _SHARED else f"slurm_{k}": own for k, own in options.items()})
+            return max(1, self._n_jobs)
         if self.backend == "ray":
             import ray
 
@@ -164,11 +186,32 @@ class Engine:
 
             workers = [ray.remote(_Worker).remote() for _ in range(min(self._workers, len(tasks)))]
             yield from ActorPool(workers).map_unordered(lambda worker, task: worker.work.remote(*task), tasks)
+        elif self.backend == "submitit":
+            yield from self._submit(tasks)
         else:
             from joblib import Parallel, delayed
 
             parallel = Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
             yield from parallel([delayed(_work)(*task) for task in tasks])
+
+    def _submit(self, tasks: list[Any]) -> Iterator[tuple[int, bytes]]:
+        """Run each as a job of submitit; those that die cost no other, and are known when all have ended."""
+        from submitit.helpers import as_completed
+
+        jobs = self._executor.map_array(_work, *zip(*tasks, strict=True))
+        died = None
+        try:
+            for job in as_completed(jobs, poll_frequency=0.5):
+                try:
+                    yield job.result()
+                except Exception as error:
+                    died = error
+        finally:
+            for job in jobs:
+                if not job.done():
+                    job.cancel(check=False)
+        if died:
+            raise died
 
 
 class _Worker:

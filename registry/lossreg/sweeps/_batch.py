@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import pickle
 import traceback
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from lossreg._errors import is_ctrl_c, printable, said
@@ -72,6 +75,13 @@ class Outcome:
         return said(self.error)
 
 
+def returned(outcome: Outcome, **about: Any) -> JobReturn:
+    """What Hydra returns of a job, without its configs: no sweeper reads them, and they take 10 ms."""
+    made = JobReturn(**about, status=JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED)
+    made.return_value = outcome.value if outcome.error is None else outcome.error
+    return made
+
+
 @dataclass(frozen=True)
 class Batch:
     """How to run many jobs at once.
@@ -81,7 +91,8 @@ class Batch:
             `CannotBatch`. Configs are plain data here, resolved and read-only: nested dicts, lists and values.
         run: runs jobs of one group. It is given their configs as `group` is, and their directories (which exist), or
             `None` where no job has one; it writes each job's files and returns, in the same order, an `Outcome` or the
-            exception that the job ended with. Whatever it raises, the jobs are then run one by one.
+            exception that the job ended with. Whatever it raises, the jobs are then run one by one. It may call
+            `progress` now and then.
         overrides: what running in a batch fixes (`"jit_compile=true"`). They are added to the overrides of every job
             of the sweep that does not set the key itself, recorded with it, and hold also where it is run alone.
         limit: how many jobs of a group may run at once, given the configs of all; by default any number.
@@ -91,6 +102,30 @@ class Batch:
     run: Callable[[Sequence[PlainConfig], Sequence[Path] | None], Sequence[Outcome | Exception]]
     overrides: tuple[str, ...] = ()
     limit: Callable[[Sequence[PlainConfig]], int] | None = None
+
+
+_heard: ContextVar[Callable[[float], None]] = ContextVar("heard", default=lambda share: None)
+
+
+def progress(done: float, total: float) -> None:
+    """Say how much of a batch is done, from its `run`: where that runs in the sweep's process, the sweep shows it.
+
+    Example:
+
+    >>> for epoch in range(3):
+    ...     progress(epoch, 3)
+    """
+    _heard.get()(done / total)
+
+
+@contextlib.contextmanager
+def hearing(listener: Callable[[float], None]) -> Iterator[None]:
+    """Have a listener told the share of a batch that is done."""
+    token = _heard.set(listener)
+    try:
+        yield
+    finally:
+        _heard.reset(token)
 
 
 def batched(batch: Batch | None = None) -> Callable[[TaskFunction], TaskFunction]:

@@ -153,7 +153,12 @@ class SweepResults(Callback):
                 sys.exit(f"Of {objective}, a higher value is better. Add hydra.sweeper.direction=maximize")
             maximize += [objective] if word == "maximize" else []
         about = {own.name: getattr(self, own.name) for own in fields(Settings) if hasattr(self, own.name)}
-        about |= {"mean": self.mean or next(iter(self._objectives), None), "maximize": maximize}
+        mean = self.mean if isinstance(self.mean, str) else next(iter(self._objectives), None)
+        about |= {
+            "mean": mean,
+            "maximize": maximize,
+            "objectives": self._objectives if len(self._objectives) > 1 else (),
+        }
         return Settings(**about, command=command_of_a_job(), added=added(sweep))
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:

@@ -81,7 +81,7 @@ class _Kind:
 
 
 class Composed:
-    """The config of one job; whatever else is asked of it is asked of the whole config, as by a sweeper."""
+    """The config of one job."""
 
     def __init__(self, kind: _Kind, overrides: list[str], changes: list[tuple[_Line, Any]]) -> None:
         self.overrides = overrides
@@ -154,24 +154,23 @@ class Composed:
         for line, value in self._changes:
             OmegaConf.update(config, ".".join(line.keys), value, force_add=True)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.config(), name)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.config()[name]
-
 
 class SweepLoader:
     """A config loader that composes the jobs of a sweep from others; otherwise Hydra's own, which it wraps."""
 
-    def __init__(self, loader: Any) -> None:
-        self.loader = loader
+    def __init__(self, loader: Any, whole: bool = False) -> None:
+        self.loader, self._whole = loader, whole
         self._parser = OverridesParser.create(config_loader=loader)
         self._lines: dict[str, _Line] = {}
         self._groups: dict[str, bool] = {}
         self._kinds: dict[tuple[Hashable, ...], _Kind | None] = {}
 
-    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> Composed:
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> Any:
+        """Compose a job for a sweeper, whole if it looks at it."""
+        composed = self.compose(master_config, sweep_overrides)
+        return composed.config() if self._whole else composed
+
+    def compose(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> Composed:
         """Compose a job, or raise what Hydra raises."""
         lines = [self._line(text, master_config) for text in sweep_overrides]
         own = [line.text for line in lines if not line.text.lstrip("+~").startswith(("hydra.", "hydra/"))]

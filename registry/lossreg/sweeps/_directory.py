@@ -78,11 +78,8 @@ def check_places(config: DictConfig) -> None:
 def _depends(raw: dict[str, Any], place: str, key: str) -> bool:
     """Whether the text at a place of the config depends on a swept key."""
     mentioned = _mentioned(raw, place)
-    if (
-        _DIRNAME in mentioned
-        and key not in _NUMBERS
-        and key not in raw["hydra"]["job"]["config"]["override_dirname"]["exclude_keys"]
-    ):
+    excluded = raw["hydra"]["job"]["config"]["override_dirname"]["exclude_keys"]
+    if _DIRNAME in mentioned and key not in (*_NUMBERS, *excluded):
         return True
     names = (name.removeprefix("hydra.runtime.choices.") for name in mentioned)
     return any(f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.") for name in names)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobRuntime, configure_log, filter_overrides, run_job, setup_globals
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import HydraContext, TaskFunction
@@ -22,7 +22,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from lossreg import GROUPS
 from lossreg._errors import said
 from lossreg.sweeps._backends import Chunk, Engine, WorkerDied
-from lossreg.sweeps._batch import Batch, CannotBatch, JobFailed, Outcome
+from lossreg.sweeps._batch import Batch, CannotBatch, JobFailed, Outcome, hearing, returned
 from lossreg.sweeps._callback import SweepResults
 from lossreg.sweeps._compose import Composed, hydra_config
 
@@ -103,7 +103,7 @@ class Launch:
         keys = {override.partition("=")[0].lstrip("+") for override in own}
         fixed = self._batch.overrides if self._batch else ()
         own += [line for line in fixed if line.partition("=")[0].lstrip("+") not in keys]
-        composed = self._loader.load_sweep_config(self._config, own)
+        composed = self._loader.compose(self._config, own)
         folder = os.path.join(self._sweep_dir, composed.subdir(number))  # noqa: PTH118 - as Hydra joins it
         return Job(place, number, composed, Path(os.path.abspath(folder)))  # noqa: PTH100 - `..` is resolved
 
@@ -116,7 +116,7 @@ class Launch:
                 groups.setdefault(batch.group(job.composed.plain), []).append(job)
             except Exception as error:  # the job run alone says what is wrong
                 alone.setdefault(str(error) if isinstance(error, CannotBatch) else said(error), []).append(job)
-        with self._engine.start(len(jobs)) as workers:
+        with self._engine.start(len(jobs), self._sweep_dir) as workers, hearing(self._progress.tell):
             self._progress.resume()
             chunks = []
             for members in groups.values():
@@ -131,7 +131,8 @@ class Launch:
                         if isinstance(answer, CannotBatch):
                             alone.setdefault(str(answer), []).extend(chunks[place])
                         elif isinstance(answer, WorkerDied) and len(chunks[place]) > 1:
-                            died += [[job] for job in chunks[place]]  # to find out which of them did it
+                            half = len(chunks[place]) // 2  # to find out which of them did it
+                            died += [chunks[place][:half], chunks[place][half:]]
                         elif isinstance(answer, WorkerDied):
                             (job,) = chunks[place]
                             message = f"{_plugins(job)} ended the process that ran it: {answer}"
@@ -154,6 +155,7 @@ class Launch:
 
     def _prepare(self, jobs: Sequence[Job]) -> Chunk:
         """What a batch needs of its jobs; their directories are made."""
+        self._progress.running = len(jobs)
         subdir = self._config.hydra.output_subdir
         for job in jobs if self._with_directories else ():
             folder = job.folder / (subdir or "")
@@ -173,8 +175,12 @@ class Launch:
         if len(outcomes) != len(jobs):
             raise TypeError(f"the app's batch returned {len(outcomes)} outcomes for {len(jobs)} jobs")
         ended = list(zip(jobs, outcomes, strict=True))
+        about = {"task_name": JobRuntime.instance().get("name"), "working_dir": str(Path.cwd())}
+        chdir = self._config.hydra.job.chdir
         for job, outcome in ended:
-            self._notify("on_job_end", job, job_return=self._return(job, outcome))
+            about |= {"working_dir": str(job.folder)} if chdir else {}
+            made = self._returns[job.place] = returned(outcome, overrides=job.composed.overrides, **about)
+            self._notify("on_job_end", job, job_return=made)
         if self._results is not None:
             rows = {job.number: (job.composed.overrides, outcome) for job, outcome in ended}
             self._results.append(self._config, rows)
@@ -188,7 +194,8 @@ class Launch:
         """Run jobs one by one, as Hydra does."""
         self._progress.pause()
         for job in jobs:
-            place = f" ({self._progress.place})" if self._progress.total > 1 else ""
+            progress = self._progress
+            place = f" ({progress.ended} of {progress.total})" if progress.total > 1 else ""
             log.info("\t#%d : %s%s", job.number, " ".join(filter_overrides(job.composed.overrides)), place)
             self._returns[job.place] = run_job(
                 hydra_context=self._context,
@@ -205,17 +212,6 @@ class Launch:
         """Raise what the first of these jobs that failed ended with, if the sweep is to stop there."""
         for job in jobs if self._fail_fast else ():
             self._returns[job.place].return_value  # noqa: B018 - raises it
-
-    def _return(self, job: Job, outcome: Outcome) -> JobReturn:
-        """What Hydra returns of a job, without its configs: no sweeper reads them, and they take 10 ms."""
-        returned = self._returns[job.place] = JobReturn(
-            overrides=job.composed.overrides,
-            working_dir=str(job.folder) if self._config.hydra.job.chdir else str(Path.cwd()),
-            task_name=JobRuntime.instance().get("name"),
-            status=JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED,
-        )
-        returned.return_value = outcome.value if outcome.error is None else outcome.error
-        return returned
 
     def _notify(self, event: str, job: Job, **named: Any) -> None:
         """Call the callbacks that do more than the results table, with the job's whole config."""
@@ -246,18 +242,12 @@ def _listens_to_jobs(callback: Any) -> bool:
 
 
 class _Progress:
-    """How many of a sweep's jobs have ended: a bar on a terminal, a line now and then elsewhere."""
+    """How much of a sweep is done: a bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, total: int) -> None:
-        self.total = total
-        self._ended = 0
+        self.total, self.ended, self.running = total, 0, 0
         self._started = self._said = time.monotonic()
         self._bar: Any = None
-
-    @property
-    def place(self) -> str:
-        """How many jobs have ended, of how many."""
-        return f"{self._ended} of {self.total}"
 
     def resume(self) -> None:
         """Show the bar, if there is a terminal to show it on."""
@@ -266,7 +256,7 @@ class _Progress:
             from rich.progress import TimeElapsedColumn
 
             self._bar = Bar(*Bar.get_default_columns(), TimeElapsedColumn(), transient=True)
-            self._bar.add_task("jobs", total=self.total, completed=self._ended)
+            self._bar.add_task("jobs", total=self.total, completed=self.ended)
             self._bar.start()
 
     def pause(self) -> None:
@@ -277,10 +267,16 @@ class _Progress:
 
     def advance(self, jobs: int) -> None:
         """Say that jobs have ended."""
-        self._ended += jobs
+        self.ended += jobs
+        self.tell(0.0)
+
+    def tell(self, share: float) -> None:
+        """Say which share of the jobs that run now is done."""
+        done = self.ended + share * self.running
         if self._bar is not None:
-            self._bar.advance(self._bar.task_ids[0], jobs)
-        elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
+            self._bar.update(self._bar.task_ids[0], completed=done)
+        elif done and time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
-            seconds = (self._said - self._started) / self._ended * (self.total - self._ended)
-            log.info("%s jobs have ended%s", self.place, f", about {seconds:.0f} s to go" if seconds else "")
+            left = (self._said - self._started) * (self.total / done - 1)
+            to_go = f"; {done / self.total:.0%} is done" + f", about {left:.0f} s to go" * (done > self.total / 20)
+            log.info("%d of %d jobs have ended%s", self.ended, self.total, to_go)

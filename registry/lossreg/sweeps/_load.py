@@ -66,6 +66,7 @@ def read(
     for name in by:
         _require("column", name, list(columns))
     settings = dataclasses.replace(settings, mean=metric or settings.mean, baseline=baseline or settings.baseline)
+    settings = dataclasses.replace(settings, objectives=() if metric else settings.objectives)
     if settings.mean not in header and settings.success not in header:
         raise ParameterError(f"{MANIFEST} does not say which column is the metric. Say it: --metric NAME --by NAME")
     jobs = {tuple((name, row[name]) for name in overrides) for row in rows}

@@ -36,27 +36,29 @@ def draw(summary: Summary, path: Path) -> bool:
 
 def figure_of(summary: Summary) -> Any:
     """The figure that `draw` writes; `None` if there is nothing to compare."""
-    if len(summary.composed) < 2 or not (summary.success or summary.metric):
-        return None
-    return _Drawing(summary).figure()
+    drawing = _Drawing(summary)
+    return drawing.figure() if drawing.heights and len(summary.points) > 1 else None
 
 
 class _Drawing:
     """A picture of a summary, of the kind that its axes ask for."""
 
     def __init__(self, summary: Summary) -> None:
-        self.summary, self.points = summary, summary.points
-        cells = {axis: [point.place[place] for point in self.points] for place, axis in enumerate(summary.over)}
+        self.summary = summary
+        # A rate over one job says less than the metric.
+        self.rate = summary.success is not None and not (summary.single and summary.metric)
+        found = {point: point.rate if self.rate else point.mean for point in summary.points}
+        self.heights = {point: height for point, height in found.items() if height is not None}
+        self.points = list(self.heights)  # the best first
+        cells = {axis: [self.cell(point, axis) for point in self.points] for axis in summary.over}
         self.numbers = [axis for axis, own in cells.items() if all(number(cell) is not None for cell in own if cell)]
         self.names = [axis for axis in cells if axis not in self.numbers]
         self.whole = all(all(cells[axis]) for axis in self.numbers)
         self.distinct = {axis: len(set(own)) for axis, own in cells.items()}
-        # A rate over one job says less than the metric.
-        self.rate = summary.success is not None and not (summary.single and summary.metric)
         mean = "" if summary.single else "mean "
         self.what = _text(f"{summary.success} rate" if self.rate else f"{mean}{summary.metric}")
         self.parts: dict[str, list[Point]] = {}
-        for point in summary.composed:
+        for point in filter(self.heights.__contains__, summary.composed):
             label = " ".join(f"{name_of(axis)}={self.cell(point, axis)}" for axis in self.names)
             self.parts.setdefault(_text(label), []).append(point)
 
@@ -76,12 +78,8 @@ class _Drawing:
         value = number(self.cell(point, axis))
         return math.nan if value is None else value
 
-    def height(self, point: Point) -> float:
-        value = point.rate if self.rate else point.mean
-        return math.nan if value is None else value
-
     def ends(self, point: Point) -> tuple[float, float]:
-        height, half = self.height(point), point.half or 0.0
+        height, half = self.heights[point], point.half or 0.0
         return point.interval if self.rate else (height - half, height + half)
 
     def title(self) -> str:
@@ -95,12 +93,11 @@ class _Drawing:
         (axis,) = self.numbers
         for label, members in self.parts.items():
             members.sort(key=lambda point: self.x(point, axis))
-            known = [point for point in members if not math.isnan(self.height(point))]
-            x = [self.x(point, axis) for point in known]
-            (line,) = plot.plot(x, [self.height(point) for point in known], marker="o", ms=4, label=label)
-            low, high = zip(*map(self.ends, known), strict=True) if known else ((), ())
-            if low != high:
-                plot.fill_between(x, low, high, color=line.get_color(), alpha=0.18, linewidth=0)
+            x = [self.x(point, axis) for point in members]
+            (line,) = plot.plot(x, [self.heights[point] for point in members], marker="o", ms=4, label=label)
+            ends = list(map(self.ends, members))
+            if any(low != high for low, high in ends):
+                plot.fill_between(x, *zip(*ends, strict=True), color=line.get_color(), alpha=0.18, linewidth=0)
         _scale(plot, "x", [self.x(point, axis) for point in self.points])
         plot.set(xlabel=_text(axis), ylabel=self.what)
         if self.rate:
@@ -115,17 +112,16 @@ class _Drawing:
         ys, xs = (sorted({self.cell(point, axis) for point in self.points}, key=float) for axis in self.numbers)
         size = max(2.2 + 0.55 * min(len(xs), 20), 4.0), max(1.6 + 0.4 * min(len(ys), 20), 3.0)
         figure, plots = _figure(len(self.parts), size, more=0.8)
-        heights = [value for point in self.points if not math.isnan(value := self.height(point))]
-        low, high = (0.0, 1.0) if self.rate else (min(heights, default=0.0), max(heights, default=1.0))
+        low, high = (0.0, 1.0) if self.rate else (min(self.heights.values()), max(self.heights.values()))
         image: Any = None
         for plot, (label, members) in zip(plots, self.parts.items(), strict=True):
             y_axis, x_axis = self.numbers
-            cells = {(self.cell(point, y_axis), self.cell(point, x_axis)): self.height(point) for point in members}
+            cells = {(self.cell(point, y_axis), self.cell(point, x_axis)): self.heights[point] for point in members}
             grid = [[cells.get((y, x), math.nan) for x in xs] for y in ys]
             image = plot.imshow(grid, origin="lower", aspect="auto", cmap="viridis", vmin=low, vmax=high)
             for (y, x), value in cells.items() if len(xs) * len(ys) <= 150 else ():
                 color = "white" if value < (low + high) / 2 else "black"
-                text = "" if math.isnan(value) else f"{value:.2f}" if self.rate else f"{value:.2g}"
+                text = f"{value:.2f}" if self.rate else f"{value:.2g}"
                 plot.text(xs.index(x), ys.index(y), text, ha="center", va="center", fontsize=7, color=color)
             for set_ticks, cells_of, turned in ((plot.set_xticks, xs, len(xs) > 6), (plot.set_yticks, ys, False)):
                 step = -(-len(cells_of) // 20)
@@ -137,25 +133,22 @@ class _Drawing:
 
     def scatter(self) -> Any:
         """The metric over each number, or in the plane of two; the best is marked."""
-        known = [point for point in self.points if not math.isnan(self.height(point))]
-        if not known:
-            return None
         plane = len(self.numbers) == 2 and self.whole and len(self.parts) == 1
         panels = [self.numbers] if plane else [[axis] for axis in self.numbers[:_PANELS]]
         figure, plots = _figure(len(panels), (6.4, 4.0) if len(panels) == 1 else (4.2, 3.6))
+        best = self.points[0]
+        star = {"marker": "*", "s": 190, "color": "black", "edgecolor": "white", "linewidth": 0.8, "zorder": 3}
         for plot, axes in zip(plots, panels, strict=True):
-            for label, members in (self.parts if len(self.parts) <= _LINES else {"": known}).items():
-                shown = [point for point in members if point in known]
-                x = [self.x(point, axes[0]) for point in shown]
-                y = [self.x(point, axes[1]) if plane else self.height(point) for point in shown]
-                colors = {"c": list(map(self.height, shown)), "cmap": "viridis"} if plane else {}
-                points = plot.scatter(x, y, s=24, alpha=0.8, linewidth=0, label=label, **colors)
-            star = {"marker": "*", "s": 190, "color": "black", "edgecolor": "white", "linewidth": 0.8, "zorder": 3}
-            place = self.x(known[0], axes[0]), self.x(known[0], axes[1]) if plane else self.height(known[0])
-            plot.scatter(*place, label=f"best: {self.height(known[0]):.4g}", **star)
+            x = {point: self.x(point, axes[0]) for point in self.points}
+            y = {point: self.x(point, axes[1]) if plane else self.heights[point] for point in self.points}
+            for label, own in (self.parts if len(self.parts) <= _LINES else {"": self.points}).items():
+                colors = {"c": [self.heights[point] for point in own], "cmap": "viridis"} if plane else {}
+                places = [x[point] for point in own], [y[point] for point in own]
+                points = plot.scatter(*places, s=24, alpha=0.8, linewidth=0, label=label, **colors)
+            plot.scatter(x[best], y[best], label=f"best: {self.heights[best]:.4g}", **star)
             plot.set(xlabel=_text(axes[0]), ylabel=_text(axes[1]) if plane else self.what)
-            _scale(plot, "x", [self.x(point, axes[0]) for point in known])
-            _scale(plot, "y", [self.x(point, axes[1]) if plane else self.height(point) for point in known])
+            _scale(plot, "x", list(x.values()))
+            _scale(plot, "y", list(y.values()))
             plot.grid(alpha=0.3, linewidth=0.6)
         if plane:
             figure.colorbar(points, ax=plots, label=self.what)
@@ -165,12 +158,10 @@ class _Drawing:
 
     def dots(self) -> Any:
         """A line for each point, the best above."""
-        shown = [point for point in self.points if not math.isnan(self.height(point))]
-        shown = sorted(shown, key=self.height, reverse=True)[:_DOTS] if self.rate else shown[:_DOTS]
-        if not shown:
-            return None
+        shown = sorted(self.points, key=self.heights.__getitem__, reverse=True) if self.rate else self.points
+        shown = shown[:_DOTS]
         figure, (plot,) = _figure(1, (6.4, 1.4 + 0.27 * len(shown)))
-        x, lines = [self.height(point) for point in shown], range(len(shown))
+        x, lines = [self.heights[point] for point in shown], range(len(shown))
         ends = list(map(self.ends, shown))
         errors = [[abs(end[side] - value) for end, value in zip(ends, x, strict=True)] for side in (0, 1)]
         plot.errorbar(x, lines, xerr=errors, fmt="o", ms=5, capsize=3, elinewidth=1.4)
@@ -178,7 +169,7 @@ class _Drawing:
         plot.set_ylim(len(shown) - 0.5, -0.5)
         base = self.summary.baseline
         if base in shown and not self.summary.single:
-            plot.axvline(self.height(base), color="gray", linestyle="--", linewidth=0.8, zorder=0)
+            plot.axvline(self.heights[base], color="gray", linestyle="--", linewidth=0.8, zorder=0)
         if self.rate:
             plot.set_xlim(-0.03, 1.03)
         more = f" (the best {_DOTS} of {len(self.points)})" if len(self.points) > _DOTS else ""
@@ -206,11 +197,9 @@ def _scale(plot: Any, axis: str, values: Sequence[float]) -> None:
     known = [value for value in values if not math.isnan(value)]
     positive = min((value for value in known if value > 0), default=math.inf)
     wide = known and max(known) >= max(100 * positive, 5 * statistics.median(set(known)))
-    if not wide or min(known) < 0:
-        return
-    if min(known) > 0:
+    if wide and min(known) > 0:
         plot.set(**{f"{axis}scale": "log"})
-    else:
+    elif wide and min(known) == 0:
         getattr(plot, f"set_{axis}scale")("symlog", linthresh=positive)
         getattr(plot, f"set_{axis}lim")(-0.2 * positive)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import functools
 import io
 import json
 import os
@@ -112,7 +113,7 @@ class ResultsTable:
             if any(column not in header for line in lines for column in line):
                 columns = dict.fromkeys([*FIXED_COLUMNS, *header, *(column for line in lines for column in line)])
                 header = [*(column for column in columns if column not in self.metrics), *self.metrics]
-                text = _to_csv(header, [dict(zip(header, header, strict=True)), *_parse(text)])
+                text = _to_csv(header, _parse(text), headed=True)
             text += _to_csv(header, lines)
             write_whole(self.path, text)
             known.update(map(self._identity, lines))
@@ -127,8 +128,7 @@ class ResultsTable:
         rows = self.read()
         kept = [row for row in rows if row["status"] != status]
         if len(kept) < len(rows):
-            header = list(rows[0])
-            write_whole(self.path, _to_csv(header, [dict(zip(header, header, strict=True)), *kept]))
+            write_whole(self.path, _to_csv(list(rows[0]), kept, headed=True))
         return len(rows) - len(kept)
 
     def header(self) -> list[str]:
@@ -189,6 +189,24 @@ class ResultsTable:
         return {name: _encodable(cell) for name, cell in line.items()}
 
 
+@functools.lru_cache(maxsize=100_000)
+def value_of(cell: str) -> Any:
+    """What a cell holds: true or false, a number, a text, or `None`; spreadsheets write `TRUE` and `0.5` for `0.50`.
+
+    Example:
+
+    >>> value_of("TRUE"), value_of("0.50"), value_of("mix"), value_of("")
+    (True, 0.5, 'mix', None)
+    """
+    if cell.lower() in ("true", "false"):
+        return cell.lower() == "true"
+    try:
+        value = float(cell)
+    except ValueError:
+        return cell or None
+    return value if value == value else "nan"
+
+
 def _parse(text: str) -> list[dict[str, str]]:
     plain = "'" not in text
     header, *lines = [cells if plain else list(map(_plain, cells)) for cells in csv.reader(io.StringIO(text))] or [[]]
@@ -234,9 +252,10 @@ def _plain(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-def _to_csv(columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> str:
+def _to_csv(columns: Sequence[str], lines: Sequence[Mapping[str, str]], headed: bool = False) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([_safe(line.get(c, "")) for c in columns] for line in lines)
+    cells = [*[columns] * headed, *([line.get(column, "") for column in columns] for line in lines)]
+    csv.writer(text, lineterminator="\n").writerows(map(_safe, own) for own in cells)
     return text.getvalue()
 
 

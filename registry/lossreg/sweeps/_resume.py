@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import logging
 import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,11 +16,11 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
-from lossreg.sweeps._batch import JobFailed, Outcome
-from lossreg.sweeps._results import ResultsTable, write_whole
+from lossreg.sweeps._batch import JobFailed, Outcome, returned
+from lossreg.sweeps._results import ResultsTable, value_of, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -56,13 +55,15 @@ class Done:
         return len(self._numbers.difference(int(row["job"]) for row in self._table.read())), len(self._numbers)
 
     def _find(self, overrides: Sequence[str]) -> list[int]:
+        if not self._rows:
+            return []
         cells = self._table.cells(overrides)
         columns = tuple(cells)
         if columns not in self._places:
             places = self._places[columns] = {}
             for job, row in self._rows.items():
-                places.setdefault(tuple(_to_value(row.get(column, "")) for column in columns), []).append(job)
-        return self._places[columns].get(tuple(map(_to_value, cells.values())), [])
+                places.setdefault(tuple(value_of(row.get(column, "")) for column in columns), []).append(job)
+        return self._places[columns].get(tuple(map(value_of, cells.values())), [])
 
     def has(self, overrides: Sequence[str]) -> bool:
         """Whether a job with these overrides has its row."""
@@ -76,7 +77,7 @@ class Done:
         row = self._rows[found.pop(found.index(job) if job in found else 0)]
         if row["status"] != "completed":
             return Outcome(error=JobFailed(row["error"], row["status"]))
-        values = [_to_value(row.get(column, "")) for column in self._objectives]
+        values = [value_of(row.get(column, "")) for column in self._objectives]
         return Outcome(values if len(values) > 1 else values[0] if values else None)
 
     def launch(self, launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
@@ -91,47 +92,36 @@ class Done:
                 self._next = max(self._next, number + 1)
                 places[number] = place
             else:
-                status = JobStatus.COMPLETED if outcome.error is None else JobStatus.FAILED
-                returns[place] = JobReturn(overrides=overrides, status=status)
-                returns[place].return_value = outcome.error or outcome.value
-        numbers = sorted(places)
-        any_numbers = getattr(launcher, "launch_numbered", None)
-        consecutive = itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
-        for stretch in (
-            [numbers] * bool(numbers) if any_numbers else [[number for _, number in group] for _, group in consecutive]
-        ):
+                returns[place] = returned(outcome, overrides=overrides)
+        any_numbers = getattr(launcher, "launch_numbered", None)  # other launchers take consecutive ones
+        for _, pairs in itertools.groupby(enumerate(sorted(places)), lambda pair: any_numbers or pair[1] - pair[0]):
+            stretch = [number for _, number in pairs]
             jobs = [job_overrides[places[number]] for number in stretch]
             ended = any_numbers(jobs, stretch) if any_numbers else launcher.launch(jobs, stretch[0])
-            for number, returned in zip(stretch, ended, strict=True):
-                returns[places[number]] = returned
+            for number, own in zip(stretch, ended, strict=True):
+                returns[places[number]] = own
         return returns
 
 
 class SparingLoader:
-    """A config loader for a sweeper that composes each job to see whether it can be: those with a row are spared."""
+    """A config loader for a sweeper: Hydra's own only tries whether jobs can be composed, of which it spares some."""
 
-    def __init__(self, loader: Any, done: Done) -> None:
-        self._loader, self._done, self._spared = loader, done, OmegaConf.create()
+    def __init__(self, loader: Any, spares: Callable[[Sequence[str]], bool]) -> None:
+        self._loader, self._spares = loader, spares
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> Any:
         """Compose a job."""
-        done = self._done.has(sweep_overrides)
-        return self._spared if done else self._loader.load_sweep_config(master_config, sweep_overrides)
+        if self._spares(sweep_overrides):
+            return master_config
+        return self._loader.load_sweep_config(master_config, sweep_overrides)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
 
 
-@functools.lru_cache(maxsize=100_000)
-def _to_value(cell: str) -> Any:
-    """What a cell holds; a spreadsheet writes `TRUE` and `0.5` for `true` and `0.50`."""
-    if cell.lower() in ("true", "false"):
-        return cell.lower() == "true"
-    try:
-        value = float(cell)
-    except ValueError:
-        return cell or None
-    return value if value == value else cell.lower()
+def only_tries(config: DictConfig) -> bool:
+    """Whether the sweeper is Hydra's own, which composes jobs only to see whether they can be."""
+    return str(config.hydra.sweeper.get("_target_")).endswith(".BasicSweeper")
 
 
 def describe_sweep(config: DictConfig) -> dict[str, Any]:

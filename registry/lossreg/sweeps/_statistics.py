@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lossreg._errors import did_you_mean
-from lossreg.sweeps._results import FIXED_COLUMNS
+from lossreg.sweeps._results import FIXED_COLUMNS, value_of
 
 Cells = Mapping[str, str]
 _Z = statistics.NormalDist().inv_cdf(0.975)  # of a 95% interval
@@ -28,6 +28,7 @@ class Settings:
     baseline: str | None = None
     command: Sequence[str] = ()  # the words that run one job, before its overrides
     added: Mapping[str, str] = field(default_factory=dict)  # overrides that were typed with a `+`, by column
+    objectives: Sequence[str] = ()  # what a sweeper is told
 
     @classmethod
     def read(cls, found: Any) -> Settings:
@@ -143,16 +144,14 @@ def shown(axis: str) -> str:
 
 def number(cell: str) -> float | None:
     """A cell as a number, if it is one."""
-    try:
-        return float(cell)
-    except ValueError:
-        return None
+    value = value_of(cell)
+    return value if isinstance(value, float) else None
 
 
 def measure(cell: str) -> float:
     """A metric's cell as a number: 1 and 0 for true and false, NaN for what is none."""
-    value = number({"true": "1", "false": "0"}.get(cell.lower(), cell))
-    return math.nan if value is None else value
+    value = value_of(cell)
+    return float(value) if isinstance(value, (bool, float)) else math.nan
 
 
 class Summary:
@@ -170,12 +169,16 @@ class Summary:
         self.metric = settings.mean if settings.mean in rows[0] else None
         self.success = settings.success if settings.success in rows[0] else None
         self.higher = self.metric in settings.maximize if self.metric else True
+        told = [name for name in settings.objectives if name in rows[0]]
+        self.objectives = told if len(told) > 1 else [self.metric or ""]
         results = [*self.metrics, str(self.metric)]
         self.over = list(by) or axes(rows, results, settings.replicate)
         # What else differs between jobs, as a rule the seed: pairs agree in it.
         self.apart = [name for name in axes(rows, results, None) if name not in self.over]
         self.composed = points(rows, self.over, self.success, self.metric, self.apart)
         self.points = sorted(self.composed, key=self._order)
+        self.front = self._front() if len(self.objectives) > 1 else []
+        self.points.sort(key=lambda point: bool(self.front) and point not in self.front)
         self.single = all(point.jobs == 1 for point in self.composed)
         asked = str(settings.baseline or "").split()
         self.baseline = next((point for point in self.composed if self._names(point).issuperset(asked)), None)
@@ -183,6 +186,22 @@ class Summary:
     def _order(self, point: Point) -> tuple[bool, float]:
         value = point.mean if self.metric else point.rate
         return value is None, (-1 if self.higher else 1) * (value or 0.0)
+
+    def _front(self) -> list[Point]:
+        """The points that no other betters in one objective without being worse in another (Pareto's front)."""
+        told = {point: [point.mean_of(name) for name in self.objectives] for point in self.composed}
+        signs = [1 if name in self.settings.maximize else -1 for name in self.objectives]
+        high = {
+            point: [sign * value for sign, value in zip(signs, values, strict=True)]  # type: ignore[operator]
+            for point, values in told.items()
+            if None not in values
+        }
+        found: list[Point] = []
+        for point in sorted(high, key=high.__getitem__, reverse=True):  # so that none is bettered by a later one
+            own = high[point]
+            if all(high[best] == own or any(o > b for o, b in zip(own, high[best], strict=True)) for best in found):
+                found.append(point)
+        return found
 
     def _names(self, point: Point) -> set[str]:
         pairs = zip(map(shown, self.over), point.place, strict=True)
@@ -215,6 +234,7 @@ class Summary:
     def _record(self, point: Point) -> dict[str, Any]:
         found: dict[str, Any] = dict(zip(map(shown, self.over), map(_plain, point.place), strict=True))
         found |= {"jobs": point.jobs, "not_completed": point.unfinished}
+        found |= {"front": point in self.front} if self.front else {}
         found |= {self.title(name): point.mean_of(name) for name in self.metrics}
         if name := self.success:
             found[self.title(name)] = point.rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import re
@@ -62,14 +63,7 @@ def show(table: ResultsTable, settings: Settings, *, picture: bool = True, conso
 
 def show_summary(summary: Summary, console: Console) -> None:
     """Print a summary: its table, what that says, the best row and how to run it."""
-    for more, apart, rate in (
-        (2, True, True),
-        (1, True, True),
-        (0, True, True),
-        (0, True, False),
-        (0, False, True),
-        (0, False, False),
-    ):
+    for apart, (more, rate) in itertools.product((True, False), ((2, True), (1, True), (0, True), (0, False))):
         columns = _columns(summary, more, apart, rate)
         kept = summary.metric and summary.title(summary.metric)
         same = [(name, cells[0]) for name, cells in columns if len(cells) > 1 == len(set(cells)) and name != kept]
@@ -86,12 +80,15 @@ def show_summary(summary: Summary, console: Console) -> None:
         _say(console, f"… and {len(summary.points) - most} more.")
     for line in [*_reasons(summary), *_legend(summary)]:
         _say(console, line)
-    best = summary.points[0]
-    if summary.metric and best.mean is not None and len(summary.rows) > 1:
-        word = f"{'highest' if summary.higher else 'lowest'} {'' if best.jobs == 1 else 'mean '}{summary.metric}"
-        where = f", job {best.rows[0]['job']}" if best.jobs == 1 else ""
-        command = f":\n  {_command(summary, best)}" if {*summary.apart} <= {summary.settings.replicate} else ""
-        _say(console, f"{word}: {_plus_minus(best.mean, best.half)}{where}{command}", soft_wrap=True)
+    for name in summary.objectives if summary.metric and len(summary.rows) > 1 else ():
+        higher = name in summary.settings.maximize
+        means = {p: mean for p in summary.points if (mean := p.mean_of(name)) is not None}
+        for best in sorted(means, key=means.__getitem__, reverse=higher)[:1]:
+            word = f"{'highest' if higher else 'lowest'} {'' if best.jobs == 1 else 'mean '}{name}"
+            where = f", job {best.rows[0]['job']}" if best.jobs == 1 else ""
+            command = f":\n  {_command(summary, best)}" if {*summary.apart} <= {summary.settings.replicate} else ""
+            value = _plus_minus(means[best], best.half if name == summary.metric else None)
+            _say(console, f"{word}: {value}{where}{command}", soft_wrap=True)
 
 
 def _columns(summary: Summary, more: int = 2, apart: bool = True, rate: bool = True) -> Columns:
@@ -110,8 +107,11 @@ def _columns(summary: Summary, more: int = 2, apart: bool = True, rate: bool = T
         columns.append((summary.title(name), [_plus_minus(point.mean, point.half) for point in found]))
     others = [own for own in summary.metrics if own not in (summary.success, summary.metric, "seconds")]
     others.sort(key=lambda own: own.partition("_")[0] != str(name).partition("_")[0])  # of the same part of the data
+    others.sort(key=lambda own: own not in summary.objectives)
     means = [(summary.title(own), [_plus_minus(point.mean_of(own), None) for point in found]) for own in others]
-    columns += [column for column in means if any(column[1])][:more]
+    columns += [column for column in means if any(column[1])][: max(more, len(summary.objectives) - 1)]
+    if summary.front:
+        columns.append(("front", ["yes" if point in summary.front else "" for point in found]))
     if gaps := _differences(summary):
         shown_gaps = [_plus_minus(gap.mean, gap.half, "+") if gap else "" for gap in gaps]
         base = found.index(summary.baseline) if summary.baseline else -1
@@ -193,6 +193,10 @@ def _legend(summary: Summary) -> list[str]:
     name, found = summary.metric, []
     if summary.baseline is None:
         found.append(summary.no_baseline())
+    if summary.front:
+        found.append(
+            f"front: no other row is better in one of {', '.join(summary.objectives)} and not worse in another."
+        )
     several = any(len(point.values) > 1 for point in summary.composed)
     if not name or not several:
         return found
@@ -224,11 +228,12 @@ def _reasons(summary: Summary) -> list[str]:
 
 
 def _command(summary: Summary, point: Point) -> str:
-    """The command that runs a point's config once, with the seed that the config has."""
+    """The command that runs a point's config once, as a rule with the seed that the config has."""
     overrides = []
-    row = point.rows[0]
+    row, replicate = point.rows[0], summary.settings.replicate
+    seeds = {own.get(str(replicate), "") for own in summary.rows} - {""}
     for name in _overrides(summary):
-        if row[name] and name != summary.settings.replicate:
+        if row[name] and (name != replicate or (point.jobs == 1 and len(seeds) > 1)):
             key = shown(name)
             key = summary.settings.added.get(key, key)
             overrides.append(key if key.startswith("~") and row[name] == "deleted" else f"{key}={row[name]}")
