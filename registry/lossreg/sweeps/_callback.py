@@ -147,10 +147,12 @@ class SweepResults(Callback):
         """What the results are about; ends the program if the sweeper would look for the worst."""
         maximize, directions = list(self.maximize), OmegaConf.select(config, "hydra.sweeper.direction")
         directions = directions if isinstance(directions, (list, ListConfig)) else [directions] * len(self._objectives)
+        right = ["maximize" if name in maximize else "minimize" for name in self._objectives]
         for objective, direction in zip(self._objectives, directions, strict=False):
             word = getattr(direction, "name", direction)
             if objective in maximize and word == "minimize":
-                sys.exit(f"Of {objective}, a higher value is better. Add hydra.sweeper.direction=maximize")
+                add = right[0] if len(right) == 1 else f"[{','.join(right)}]"
+                sys.exit(f"Of {objective}, a higher value is better. Add hydra.sweeper.direction={add}")
             maximize += [objective] if word == "maximize" else []
         about = {own.name: getattr(self, own.name) for own in fields(Settings) if hasattr(self, own.name)}
         mean = self.mean if isinstance(self.mean, str) else next(iter(self._objectives), None)

@@ -281,14 +281,8 @@ def _called() -> tuple[list[str], list[tuple[str, bool]]]:
 
 def added(sweep: Mapping[str, Any]) -> dict[str, str]:
     """The overrides of a sweep that were typed with a `+`, by the name of their column."""
-    found = {}
-    left: list[Any] = [sweep["overrides"], sweep["sweeper"]]
-    while left:
-        node = left.pop()
-        left += [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else []
-        if isinstance(node, str) and node.startswith("+") and "@" not in (key := node.partition("=")[0]):
-            found[key.lstrip("+")] = key
-    return found
+    typed = f"{sweep['overrides']}{sweep['sweeper']}"
+    return {key: plus + key for plus, key in re.findall(r"""['"](\++)([^'"=@]+)['"=]""", typed)}
 
 
 def quoted(text: str) -> str:
