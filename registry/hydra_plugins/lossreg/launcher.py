@@ -103,7 +103,7 @@ class SparingLauncher(Launcher):
         self._done, self._loader = results.done, hydra_context.config_loader
         tries, together = only_tries(config), isinstance(self._loader, SweepLoader)  # which composes all before it runs
         self._sparing: Any = SparingLoader(self._loader, lambda job: tries and (together or self._done.has(job)))
-        self._context.config_loader = self._sparing
+        self._context.config_loader = self._sparing  # type: ignore[assignment]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         self._context.config_loader = self._loader

@@ -29,13 +29,12 @@ class CannotBatch(Exception):  # noqa: N818 - it is no error: the jobs are run o
     """Raised by an app's `group` or `run`: these jobs have to be run one by one; the message says why."""
 
 
+@dataclass(eq=False)
 class JobFailed(Exception):  # noqa: N818
     """A job that failed before the sweep was resumed, or in another process, with the message that its row keeps."""
 
-    def __init__(self, message: str, status: str) -> None:
-        super().__init__(message, status)  # both of them, so that it can be pickled
-        self.message = message
-        self.status = status
+    message: str
+    status: str
 
     def __str__(self) -> str:
         return self.message
