@@ -52,11 +52,12 @@ def train_together(
         if directories:
             write_history(result.history, directories[index])
         if result.metrics is None:
-            outcomes.append(result.error or training.DivergedError("The loss is not finite."))
+            error = result.error or training.DivergedError("The loss is not finite.")
+            outcomes.append(sweeps.Outcome(error=error, history=result.history))
             continue
         if directories:
             write_metrics(result.metrics, directories[index])
-        outcomes.append(sweeps.Outcome(told(result.metrics, objectives), result.metrics))
+        outcomes.append(sweeps.Outcome(told(result.metrics, objectives), result.metrics, history=result.history))
     return outcomes
 
 

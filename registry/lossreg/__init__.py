@@ -26,7 +26,18 @@ from lossreg._errors import (
     UnknownNameError,
     did_you_mean,
 )
-from lossreg._kinds import GROUPS, KINDS, datasets, learned, losses, models, optimizers, regularizers, schedules
+from lossreg._kinds import (
+    GROUPS,
+    KINDS,
+    datasets,
+    learned,
+    loggers,
+    losses,
+    models,
+    optimizers,
+    regularizers,
+    schedules,
+)
 from lossreg._models import load_model
 from lossreg._plugin import REQUIRED, Description, Kind, Parameter, Plugin, Style
 from lossreg._spec import Spec, is_created
@@ -58,6 +69,7 @@ __all__ = [
     "is_created",
     "learned",
     "load_model",
+    "loggers",
     "losses",
     "models",
     "optimizers",

@@ -52,8 +52,11 @@ optimizers = Registry(
 )
 """The optimizers: `lossreg.optimizers`."""
 
+loggers = Registry(Kind("lossreg.loggers", "logger", "logger", (), _AS_IT_IS, varying=(), several=True))
+"""The loggers, functions that return a function of what runs left: `lossreg.loggers`."""
+
 KINDS = {"loss": losses, "regularizer": regularizers, "schedule": schedules, "learned": learned}
-KINDS |= {"dataset": datasets, "model": models, "optimizer": optimizers}
+KINDS |= {"dataset": datasets, "model": models, "optimizer": optimizers, "logger": loggers}
 """The registries by kind."""
 
 GROUPS = {registry.kind.config_group: registry for registry in KINDS.values()}

@@ -98,6 +98,7 @@ class Kind:
         numbers: the registries whose entries may stand in the place of a number that is a parameter of an entry.
         varying: which numbers may differ between models that train in one program; `None`: all.
         terms: the registry whose entries may be parameters of an entry; `None`: its own.
+        several: whether a config may name several at once, each under its own name: `logger=[tensorboard,mlflow]`.
     """
 
     group: str
@@ -108,6 +109,7 @@ class Kind:
     numbers: tuple[Any, ...] = ()
     varying: tuple[str, ...] | None = None
     terms: Any = None
+    several: bool = False
 
     def wrap(self, spec: Any) -> Any:
         """Create what stands for a plugin. For what Keras is handed, imports Keras."""

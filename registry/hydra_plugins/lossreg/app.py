@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -75,10 +75,13 @@ def _raised_by_hydra(error: BaseException) -> bool:
 
 def explain(error: BaseException) -> str:
     """Say in one short message what was wrong, where, and what would be right."""
+    from lossreg import GROUPS
     from lossreg._errors import text_of
 
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
-        return _explain_option(error.missing_cfg_file, list(error.options))
+    path = getattr(error, "missing_cfg_file", None) or ""
+    # Where several options were chosen, Hydra does not say which there are.
+    if getattr(error, "options", None) is not None or path.partition("/")[0] in GROUPS:
+        return _explain_option(path, list(getattr(error, "options", None) or ()))
     cause = error.__cause__
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
         return _explain_key(cause.full_key or "", str(cause.key), cause.parent_node)

@@ -88,7 +88,9 @@ class RegistryConfigSource(ConfigSource):
                 continue  # such a default stays the plugin's own
             if isinstance(default, dict):
                 OmegaConf.set_struct(node[parameter.name], False)  # its keys are the user's
-        return ConfigResult(provider=self.provider, path=self.full_path(), config=node, header={"package": None})
+        several = self.groups[group].kind.several
+        header = {"package": f"{group}.{plugin.name}" if several else None}
+        return ConfigResult(provider=self.provider, path=self.full_path(), config=node, header=header)
 
 
 def _split(config_path: str) -> tuple[str, str]:

@@ -8,6 +8,19 @@ from __future__ import annotations
 from lossreg.sweeps._batch import Batch, CannotBatch, Outcome, batched, progress
 from lossreg.sweeps._callback import SweepResults
 from lossreg.sweeps._load import load
+from lossreg.sweeps._loggers import Loggers, Run
 from lossreg.sweeps._results import ResultsTable, Row
 
-__all__ = ["Batch", "CannotBatch", "Outcome", "ResultsTable", "Row", "SweepResults", "batched", "load", "progress"]
+__all__ = [
+    "Batch",
+    "CannotBatch",
+    "Loggers",
+    "Outcome",
+    "ResultsTable",
+    "Row",
+    "Run",
+    "SweepResults",
+    "batched",
+    "load",
+    "progress",
+]

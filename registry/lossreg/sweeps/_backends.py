@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import logging
 import pickle
@@ -231,4 +232,5 @@ def _work(place: int, path: Sequence[str], task: bytes) -> tuple[int, bytes]:
 
 def _portable(outcome: Outcome) -> Outcome:
     """An outcome that another process can read: of an exception, that may be no more than its message."""
-    return outcome if outcome.error is None else Outcome(error=portable(outcome.error).with_traceback(None))
+    error = None if outcome.error is None else portable(outcome.error).with_traceback(None)
+    return dataclasses.replace(outcome, error=error)

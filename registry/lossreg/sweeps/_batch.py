@@ -48,11 +48,13 @@ class Outcome:
         value: what the task function returns; the number that a sweeper minimises.
         metrics: what the job's file of metrics holds.
         error: the exception that it ended with, if it did.
+        history: curves for loggers, a value per epoch each, by name.
     """
 
     value: Any = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     error: BaseException | None = None
+    history: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def status(self) -> str:

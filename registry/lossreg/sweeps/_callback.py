@@ -167,7 +167,7 @@ class SweepResults(Callback):
         """Append the job's row."""
         if OmegaConf.is_missing(config.hydra.job, "num"):  # a single run
             return
-        outcome = _outcome_of(job_return)
+        outcome = outcome_of(job_return)
         if outcome.error is None and self.columns:
             outcome = Outcome(outcome.value, _read(Path(config.hydra.runtime.output_dir) / self.metrics))
         self.append(config, {int(config.hydra.job.num): (job_return.overrides or (), outcome)})
@@ -219,7 +219,7 @@ class SweepResults(Callback):
         return {**self.__dict__, "_ending": None, "_lock": None, "_table": None, "done": None, "launcher": None}
 
 
-def _outcome_of(job_return: JobReturn) -> Outcome:
+def outcome_of(job_return: JobReturn) -> Outcome:
     with contextlib.redirect_stderr(io.StringIO()):  # Hydra says there that it raises what the job raised
         try:
             return Outcome(job_return.return_value)

@@ -25,6 +25,7 @@ from lossreg.sweeps._backends import Chunk, Engine, WorkerDied
 from lossreg.sweeps._batch import Batch, CannotBatch, JobFailed, Outcome, hearing, returned
 from lossreg.sweeps._callback import SweepResults
 from lossreg.sweeps._compose import Composed, hydra_config
+from lossreg.sweeps._loggers import Loggers, Run
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Launch:
         self._directories = job_directories
         callbacks = context.callbacks.callbacks
         self._results = next((callback for callback in callbacks if isinstance(callback, SweepResults)), None)
+        self._loggers = next((callback for callback in callbacks if isinstance(callback, Loggers)), None)
         self._others = copy.copy(context.callbacks)
         self._others.callbacks = [callback for callback in callbacks if _listens_to_jobs(callback)]
 
@@ -184,6 +186,11 @@ class Launch:
         if self._results is not None:
             rows = {job.number: (job.composed.overrides, outcome) for job, outcome in ended}
             self._results.append(self._config, rows)
+        if self._loggers is not None:
+            sweep = Path(self._sweep_dir).absolute()
+            self._loggers.log(
+                [Run(j.folder, j.composed.plain, j.composed.overrides, o, sweep, j.number) for j, o in ended]
+            )
         failures = [(job.number, outcome) for job, outcome in ended if outcome.error is not None]
         for number, outcome in failures:
             log.error("#%d %s: %s", number, outcome.status, " ".join(outcome.message.split()))
@@ -238,7 +245,7 @@ def _plugins(job: Job) -> str:
 def _listens_to_jobs(callback: Any) -> bool:
     own = type(callback)
     events = ("on_job_start", "on_job_end")
-    return own is not SweepResults and any(getattr(own, e, None) is not getattr(Callback, e) for e in events)
+    return own not in (SweepResults, Loggers) and any(getattr(own, e, None) is not getattr(Callback, e) for e in events)
 
 
 class _Progress:

@@ -55,6 +55,7 @@ class Config:
     label_noise: float = 0.0
     patience: int | None = None
     precision: str = "float32"
+    logger: Any = None
 
 
 LEARNING_RATE = "optimizer.learning_rate"
@@ -106,6 +107,8 @@ def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
     for key in ("data", "model", "optimizer"):
         spec = NODES[key].parse(getattr(config, key), key=key)
         setattr(config, key, spec.node())
+    for name, node in (config.logger or {}).items():
+        lossreg.loggers.parse(node, key=f"logger.{name}")
     rate = config.optimizer.get("learning_rate")
     if not isinstance(rate, Mapping):
         holds = type(rate) in (int, float) and 0 < rate < math.inf

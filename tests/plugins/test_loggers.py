@@ -1,0 +1,217 @@
+"""The loggers, read back by TensorBoard's and MLflow's own clients."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lossreg
+import train
+from hydra_plugins.lossreg.app import run as run_app
+from lossreg.sweeps import Loggers, Outcome, Run
+from tests.conftest import Run as RunProgram
+from tests.conftest import composed
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's and TensorBoard's own
+
+QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none", "verbose=0", "hydra.callbacks.results.show=false")
+
+
+def call(*arguments: str) -> None:
+    """Run train.py in this process."""
+    before, sys.argv = sys.argv, ["train.py", *arguments, *QUIET]
+    try:
+        run_app(train.main)
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where a run has been logged in `run`, and a sweep that was resumed in `sweep`, by both loggers."""
+    import mlflow
+
+    folder, before = tmp_path_factory.mktemp("tracked"), mlflow.get_tracking_uri()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        both = ("logger=[tensorboard,mlflow]", "logger.mlflow.tracking_uri=sqlite:///mlflow.db", "epochs=30")
+        fading = ("loss=mix", "+schedule@loss.r=linear", "loss.r.initial_learning_rate=1.0")
+        call(*both, *fading, "data=two_moons", "data.n=60", "hydra.run.dir=run")
+        sweep = ("-m", *both, "loss=mix", "loss.r=0.2,0.8,7.0", "hydra/launcher=vectorized", "hydra.sweep.dir=sweep")
+        call(*sweep, "seed=1,2")
+        call(*sweep, "seed=1,2,3")
+    yield folder
+    mlflow.set_tracking_uri(before)
+
+
+class TestTensorBoard:
+    @pytest.fixture(scope="class")
+    def events(self, folder: Path) -> Any:
+        from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
+
+        return EventMultiplexer().AddRunsFromDirectory(str(folder)).Reload()
+
+    def test_a_run_has_what_history_csv_has(self, events: Any, folder: Path) -> None:
+        import tensorflow as tf
+
+        history = Run(folder / "run", {}).history
+        assert {"loss", "validation_loss", "loss.r"} <= set(history)
+        for name, values in history.items():
+            part, tag = ("validation", name[11:]) if name.startswith("validation_") else ("train", name)
+            points = events.Tensors(f"run/tensorboard/{part}", f"epoch_{tag}")
+            assert [point.step for point in points] == list(range(30))
+            assert [float(tf.make_ndarray(point.tensor_proto)) for point in points] == pytest.approx(values)
+
+    def test_a_run_has_config_metrics_picture_and_model(self, events: Any, folder: Path) -> None:
+        tags = events.GetAccumulator("run/tensorboard").Tags()["tensors"]
+        assert {"config", "report", "accuracy", "brier"} <= set(tags)
+        assert "keras" in events.GetAccumulator("run/tensorboard/train").Tags()["tensors"]
+
+    def test_a_sweep_is_a_table_of_hparams(self, events: Any, folder: Path) -> None:
+        from tensorboard.plugins.hparams import plugin_data_pb2
+
+        found = {}
+        for job in range(9):
+            data = events.SummaryMetadata(f"sweep/tensorboard/{job}", "_hparams_/session_start_info").plugin_data
+            start = plugin_data_pb2.HParamsPluginData.FromString(data.content).session_start_info.hparams
+            found[job] = (start["loss.r"].number_value, start["seed"].number_value, start["loss"].string_value)
+        assert set(found.values()) == {(r, seed, "mix") for r in (0.2, 0.8, 7.0) for seed in (1, 2, 3)}
+
+
+class TestMLflow:
+    @pytest.fixture(scope="class")
+    def client(self, folder: Path) -> Any:
+        import mlflow
+
+        return mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+    @pytest.fixture(scope="class")
+    def runs(self, client: Any) -> list[Any]:
+        found: list[Any] = client.search_runs([client.get_experiment_by_name("lossreg").experiment_id])
+        return found
+
+    def test_a_run_has_its_config_metrics_curves_and_files(self, client: Any, runs: list[Any], folder: Path) -> None:
+        (run,) = (run for run in runs if run.data.tags.get("directory") == str(folder / "run"))
+        left = Run(folder / "run", {})
+        assert run.info.status == "FINISHED"
+        assert (run.data.params["loss.r.name"], run.data.params["epochs"]) == ("polynomial_decay", "30")
+        assert {name: run.data.metrics[name] for name in left.metrics} == pytest.approx(left.metrics)
+        for name in ("loss", "validation_loss", "loss.r"):
+            points = sorted(client.get_metric_history(run.info.run_id, f"epoch/{name}"), key=lambda point: point.step)
+            assert [point.step for point in points] == list(range(1, 31))
+            assert [point.value for point in points] == pytest.approx(left.history[name])
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"report.png", "history.csv", "metrics.json"} <= files
+
+    def test_the_model_is_loaded_by_mlflow(self, client: Any, runs: list[Any], folder: Path) -> None:
+        import mlflow.tensorflow
+        import numpy as np
+
+        (model,) = client.search_logged_models([runs[0].info.experiment_id])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            loaded = mlflow.tensorflow.load_model(model.model_uri)
+        x = np.array([[0.5, -1.0], [2.0, 0.1]], np.float32)
+        own = lossreg.load_model(folder / "run" / "model.keras")
+        assert np.asarray(loaded(x)) == pytest.approx(np.asarray(own(x)))
+
+    def test_a_sweep_that_was_resumed_is_one_run_with_its_jobs(self, client: Any, runs: list[Any]) -> None:
+        (parent,) = (run for run in runs if run.info.run_name.endswith("/sweep"))
+        children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+        assert parent.info.status == "FINISHED"
+        assert {"results.csv", "sweep.yaml"} <= {file.path for file in client.list_artifacts(parent.info.run_id)}
+        assert sorted(int(run.data.tags["job"]) for run in children) == list(range(9))
+        by_choice = {(run.data.params["loss.r"], run.data.params["seed"]): run for run in children}
+        assert set(by_choice) == {(r, seed) for r in ("0.2", "0.8", "7.0") for seed in "123"}
+        for (r, _), run in by_choice.items():  # 7.0 is out of range
+            assert run.info.status == ("FAILED" if r == "7.0" else "FINISHED")
+            assert ("7.0" in run.data.tags["error"]) == (r == "7.0")
+
+    def test_jobs_that_trained_together_have_metrics_and_thinned_curves(
+        self, client: Any, runs: list[Any], folder: Path
+    ) -> None:
+        (run,) = (run for run in runs if run.data.tags["directory"] == str(folder / "sweep" / "1"))
+        left = Run(folder / "sweep" / "1", {})
+        assert {name: run.data.metrics[name] for name in left.metrics} == pytest.approx(left.metrics)
+        points = sorted(client.get_metric_history(run.info.run_id, "epoch/loss"), key=lambda point: point.step)
+        assert 10 <= len(points) <= 30
+        assert (points[0].step, points[-1].step) == (1, 30)
+        assert [point.value for point in points] == pytest.approx([left.history["loss"][p.step - 1] for p in points])
+
+    def test_a_number_that_is_none_is_logged(self, client: Any, folder: Path) -> None:
+        sweep, config = folder / "sweep", {"logger": {"mlflow": composed("logger=mlflow").logger.mlflow}}
+        config["logger"]["mlflow"] = {
+            "name": "mlflow",
+            "tracking_uri": f"sqlite:///{folder}/mlflow.db",
+            "experiment": "e",
+        }
+        outcome = Outcome(metrics={"a": math.nan, "b": math.inf}, history={"loss": [1.0, math.nan]})
+        Loggers().log([Run(sweep / f"{job}", config, (), outcome, sweep, job) for job in (20, 21)])
+        found = client.search_runs([client.get_experiment_by_name("e").experiment_id], "tags.job = '20'")[0]
+        assert math.isnan(found.data.metrics["a"])
+        assert found.data.metrics["b"] > 1e307
+        assert [math.isnan(p.value) for p in client.get_metric_history(found.info.run_id, "epoch/loss")] == [
+            False,
+            True,
+        ]
+
+
+def test_several_are_chosen_at_once_and_each_has_its_own_keys() -> None:
+    cfg = composed("logger=[tensorboard,mlflow]", "logger.mlflow.experiment=other")
+    assert set(cfg.logger) == {"tensorboard", "mlflow"}
+    assert (cfg.logger.mlflow.experiment, cfg.logger.mlflow.tracking_uri) == ("other", None)
+    assert set(composed("logger=mlflow").logger) == {"mlflow"}
+    assert composed().logger == {"none": {"name": "lossreg/none"}}
+
+
+def test_one_that_is_misspelt_is_refused_before_training(run: RunProgram) -> None:
+    for line, what in (
+        ("logger=[tensorbord,mlflow]", "Did you mean 'tensorboard'?"),
+        ("logger=mlflow logger.mlflow.experimnt=a", "Did you mean 'experiment'?"),
+        ("logger=mlflow logger.mlflow.model=3", "logger.mlflow.model: logger 'mlflow'"),
+    ):
+        result = run(*line.split())
+        assert (result.returncode, result.stdout) == (1, ""), result.stderr
+        assert what in result.stderr
+
+
+def test_one_of_somebody_else_is_handed_what_ended(tmp_path: Path) -> None:
+    handed = []
+
+    @lossreg.loggers.register("mine")
+    def mine(volume: float = 1.0) -> Any:
+        return lambda runs: handed.append((volume, [run.job for run in runs]))
+
+    try:
+        config = {"logger": {"mine": {"name": "mine", "volume": 2}}}
+        Loggers().log([Run(tmp_path, config, job=job, sweep=tmp_path) for job in (3, 4)])
+    finally:
+        lossreg.loggers.unregister("mine")
+    assert handed == [(2.0, [3, 4])]
+
+
+def test_one_that_fails_is_one_line_and_the_next_is_called(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = []
+    lossreg.loggers.register("missing")(lambda: lambda runs: __import__("not_installed"))
+    lossreg.loggers.register("ends")(lambda: lambda runs: sys.exit(3))
+    lossreg.loggers.register("fine")(lambda: called.append)
+    try:
+        config = {"logger": {name: {"name": name} for name in ("missing", "ends", "fine")}}
+        for _ in range(2):
+            Loggers().log([Run(tmp_path, config)])
+    finally:
+        for name in ("missing", "ends", "fine"):
+            lossreg.loggers.unregister(name)
+    assert len(called) == 2
+    lines = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(lines) == 2
+    assert "No module named 'not_installed'" in lines[0]
+    assert all("\n" not in line for line in lines)
