@@ -121,7 +121,8 @@ def _parent(client: Any, experiment: str, sweep: Path) -> str:
     with contextlib.suppress(OSError, MlflowException):  # it may be on another server, or deleted
         client.update_run(path.read_text(), status="RUNNING")
         return path.read_text()
-    path.write_text(client.create_run(experiment, run_name="/".join(sweep.parts[-2:])).info.run_id)
+    tags = {"mlflow.runName": "/".join(sweep.parts[-2:]), "directory": str(sweep)}
+    path.write_text(client.create_run(experiment, tags=tags).info.run_id)
     return path.read_text()
 
 
@@ -187,7 +188,8 @@ def _insert(runs: Sequence[Any], experiment: Any, parent: str | None) -> None:
         rows[models.SqlLatestMetric] += {name: point for (name, _), point in points.items()}.values()
     with SqlAlchemyStore(mlflow.get_tracking_uri(), place).ManagedSessionMaker(read_only=False) as session:
         for table, found in rows.items():
-            session.execute(insert(table), found)
+            if found:  # of none it would insert an empty row
+                session.execute(insert(table), found)
 
 
 def _tags(run: Any, parent: str | None) -> dict[str, str]:

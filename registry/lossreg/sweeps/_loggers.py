@@ -142,7 +142,7 @@ class Loggers(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """See to it that the sweep is logged also if it is stopped."""
-        atexit.register(self._end, config, Outcome(error=JobFailed("It did not come to its end.", "failed")))
+        atexit.register(self._end, config, Outcome(error=JobFailed("A job of it failed, or it was stopped.", "failed")))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Log a sweep that has ended."""
