@@ -88,13 +88,12 @@ def mlflow(experiment: str = "lossreg", tracking_uri: str | None = None, model: 
         tracking_uri: a database or a server. Defaults to MLflow's own: MLFLOW_TRACKING_URI, or sqlite:///mlflow.db.
         model: whether to log the model, for `mlflow.tensorflow.load_model`. Defaults to True.
     """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by itself it tries for minutes
+    import mlflow
+    from filelock import FileLock
+    from mlflow.store.db.db_types import DATABASE_ENGINES
 
     def log(runs: Sequence[Any]) -> None:
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by itself it tries for minutes
-        import mlflow
-        from filelock import FileLock
-        from mlflow.store.db.db_types import DATABASE_ENGINES
-
         for name in ("mlflow", "urllib3"):  # they say much
             logging.getLogger(name).setLevel(logging.ERROR)
         if tracking_uri:
@@ -135,10 +134,9 @@ def _log(client: Any, run: Any, experiment: str, parent: str | None, with_model:
     key, start = parent, now - int(1000 * run.metrics.get("seconds", 0))
     if key is None or run.job is not None:
         key = client.create_run(experiment, start, _tags(run, parent)).info.run_id
-    status = "FAILED"
-    try:
-        params = [Param(name, str(value)) for name, value in run.params.items()]
-        metrics = [Metric(name, value, now, step) for name, value, step in _metrics(run, _POINTS)]
+    params = [Param(name, str(value)) for name, value in run.params.items()]
+    metrics = [Metric(name, value, now, step) for name, value, step in _metrics(run, _POINTS)]
+    with mlflow.start_run(key):
         for place in range(0, max(len(params), len(metrics)), 100):  # it takes no more params at once
             client.log_batch(key, metrics[place : place + 100], params[place : place + 100])
         for path in run.directory.glob("[!.]*.*"):
@@ -148,12 +146,10 @@ def _log(client: Any, run: Any, experiment: str, parent: str | None, with_model:
             import keras
             import mlflow.tensorflow
 
-            with mlflow.start_run(key):
-                found = keras.saving.load_model(saved, compile=False)
-                mlflow.tensorflow.log_model(found, name="model", pip_requirements=["lossreg"])
-        status = "FAILED" if run.error else "FINISHED"
-    finally:
-        client.set_terminated(key, status)
+            found = keras.saving.load_model(saved, compile=False)
+            mlflow.tensorflow.log_model(found, name="model", pip_requirements=["lossreg"])
+    if run.outcome.error:
+        client.set_terminated(key, "FAILED")
 
 
 def _insert(runs: Sequence[Any], experiment: Any, parent: str | None) -> None:
@@ -169,7 +165,11 @@ def _insert(runs: Sequence[Any], experiment: Any, parent: str | None) -> None:
     for run in runs:
         key, tags = {"run_uuid": uuid.uuid4().hex}, _tags(run, parent)
         start = now - int(1000 * run.metrics.get("seconds", 0))
-        own = {"name": tags["mlflow.runName"], "status": "FAILED" if run.error else "FINISHED", "start_time": start}
+        own = {
+            "name": tags["mlflow.runName"],
+            "status": "FAILED" if run.outcome.error else "FINISHED",
+            "start_time": start,
+        }
         own |= {
             "end_time": now,
             "user_id": "unknown",
@@ -193,7 +193,7 @@ def _insert(runs: Sequence[Any], experiment: Any, parent: str | None) -> None:
 
 
 def _tags(run: Any, parent: str | None) -> dict[str, str]:
-    tags = {"mlflow.runName": run.name[:250], "directory": str(run.directory), "error": run.error[:5000]}
+    tags = {"mlflow.runName": run.name[:250], "directory": str(run.directory), "error": run.outcome.message[:5000]}
     return {**tags, "mlflow.parentRunId": parent, "job": str(run.job)} if parent else tags
 
 

@@ -189,7 +189,16 @@ class TestList:
     def test_a_table_is_called_by_what_it_holds(self, installed: None, call: Any) -> None:
         titles = [line for line in call("list")[1].splitlines() if line[:1].isdigit()]
         counts = [len(found.plugins()) for found in _list.KINDS.values()]
-        nouns = ["losses", "regularizers", "schedules", "learned numbers", "data sets", "models", "optimizers"]
+        nouns = [
+            "losses",
+            "regularizers",
+            "schedules",
+            "learned numbers",
+            "data sets",
+            "models",
+            "optimizers",
+            "loggers",
+        ]
         expected = [f"{count} {noun}" for count, noun in zip(counts, nouns, strict=True)]
         assert [title.rstrip() for title in titles] == expected
 

@@ -33,7 +33,7 @@ def test_a_link_leads_to_a_file(path: Path) -> None:
         assert "://" in link or (path.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("name", ["changing.md", "write_a_plugin.md", "your_own_project.md"])
+@pytest.mark.parametrize("name", ["changing.md", "trackers.md", "write_a_plugin.md", "your_own_project.md"])
 def test_the_code_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = blocks(DOCS / name, "python")
@@ -75,7 +75,7 @@ def test_a_command_of_the_documentation_composes(line: str) -> None:
         key, _, value = word.partition("=")
         # Of a sweep the first job is composed.
         first = value.partition("(")[2].partition(",")[0] if value.startswith("range(") else value
-        overrides += [f"{key}={first if first.startswith('{') else first.partition(',')[0]}"] if value else []
+        overrides += [f"{key}={first if first.startswith(('{', '[')) else first.partition(',')[0]}"] if value else []
     cfg = composed(*(override for override in overrides if not override.startswith("hydra")))
     lossreg.losses.build(cfg.loss, key="loss")
     lossreg.regularizers.build(cfg.reg, key="reg")

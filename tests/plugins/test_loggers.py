@@ -149,7 +149,7 @@ class TestMLflow:
             "experiment": "e",
         }
         outcome = Outcome(metrics={"a": math.nan, "b": math.inf}, history={"loss": [1.0, math.nan]})
-        Loggers().log([Run(sweep / f"{job}", config, (), outcome, sweep, job) for job in (20, 21)])
+        Loggers().log([Run(sweep / f"{job}", config, (), outcome, sweep, job) for job in (20, 21)], config)
         found = client.search_runs([client.get_experiment_by_name("e").experiment_id], "tags.job = '20'")[0]
         assert found.info.status == "FINISHED"
         assert math.isnan(found.data.metrics["a"])
@@ -197,7 +197,7 @@ def test_one_of_somebody_else_is_handed_what_ended(tmp_path: Path) -> None:
 
     try:
         config = {"logger": {"mine": {"name": "mine", "volume": 2}}}
-        Loggers().log([Run(tmp_path, config, job=job, sweep=tmp_path) for job in (3, 4)])
+        Loggers().log([Run(tmp_path, config, job=job, sweep=tmp_path) for job in (3, 4)], config)
     finally:
         lossreg.loggers.unregister("mine")
     assert handed == [(2.0, [3, 4])]
@@ -213,7 +213,7 @@ def test_one_that_fails_is_one_line_and_the_next_is_called(
     try:
         config = {"logger": {name: {"name": name} for name in ("missing", "ends", "fine")}}
         for _ in range(2):
-            Loggers().log([Run(tmp_path, config)])
+            Loggers().log([Run(tmp_path, config)], config)
     finally:
         for name in ("missing", "ends", "fine"):
             lossreg.loggers.unregister(name)

@@ -187,10 +187,9 @@ class Launch:
             rows = {job.number: (job.composed.overrides, outcome) for job, outcome in ended}
             self._results.append(self._config, rows)
         if self._loggers is not None:
-            sweep = Path(self._sweep_dir).absolute()
-            self._loggers.log(
-                [Run(j.folder, j.composed.plain, j.composed.overrides, o, sweep, j.number) for j, o in ended]
-            )
+            place = Path(self._sweep_dir).absolute()
+            runs = [Run(j.folder, j.composed.plain, j.composed.overrides, o, place, j.number) for j, o in ended]
+            self._loggers.log(runs, runs[0].config)
         failures = [(job.number, outcome) for job, outcome in ended if outcome.error is not None]
         for number, outcome in failures:
             log.error("#%d %s: %s", number, outcome.status, " ".join(outcome.message.split()))

@@ -37,7 +37,7 @@ class Run:
         directory: where its files are; of a job that ran with others it may not exist.
         config: the app's config as plain data, resolved.
         overrides: what was chosen on the command line, or by the sweeper.
-        outcome: what it came to.
+        outcome: what it came to; `outcome.message` says why it did not complete.
         sweep: the directory of the sweep that it is, or is a job of.
         job: its number in that sweep.
     """
@@ -55,26 +55,22 @@ class Run:
         chosen = [f"{self.job}", *(line for line in self.overrides if not line.startswith("logger"))]
         return "/".join(self.directory.parts[-2:]) if self.job is None else " ".join(chosen)
 
-    @property
-    def error(self) -> str:
-        """Why it did not complete; empty if it did."""
-        return self.outcome.message
-
-    @property
+    @cached_property
     def params(self) -> dict[str, Any]:
         """The config by paths with dots, but its loggers."""
-        return flat({key: value for key, value in self.config.items() if key != "logger"})
+        return _flat({key: value for key, value in self.config.items() if key != "logger"})
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What the overrides chose, but loggers, by key."""
-        pairs = (line.lstrip("+").partition("=") for line in self.overrides if not line.startswith("logger"))
-        return {key: _number(value) for key, _, value in pairs}
+        """What the overrides chose, by key."""
+        pairs = [line.lstrip("+").split("=", 1) for line in self.overrides if not line.startswith(("logger", "~"))]
+        found = {key: (self.params.get(key), text) for key, text in pairs}
+        return {key: value if isinstance(value, (int, float)) else text for key, (value, text) in found.items()}
 
     @cached_property
     def metrics(self) -> dict[str, float]:
         """The numbers that it came to, of `metrics.json`, by paths with dots."""
-        found = flat(self.outcome.metrics or _read(self.directory / "metrics.json", json.load) or {})
+        found = _flat(self.outcome.metrics or _read(self.directory / "metrics.json", json.load) or {})
         return {key: float(value) for key, value in found.items() if isinstance(value, numbers.Real)}
 
     @cached_property
@@ -85,24 +81,11 @@ class Run:
         return self.outcome.history or columns
 
 
-def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return what is inside of mappings by its path.
-
-    Example:
-
-    >>> flat({"loss": {"name": "mix", "r": 0.5}, "seed": 0})
-    {'loss.name': 'mix', 'loss.r': 0.5, 'seed': 0}
-    """
+def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in values.items():
-        found |= flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
+        found |= _flat(value, f"{path}{key}.") if isinstance(value, Mapping) else {f"{path}{key}": value}
     return found
-
-
-def _number(text: str) -> Any:
-    with contextlib.suppress(ValueError):
-        return float(text)
-    return text
 
 
 def _read(path: Path, read: Any) -> Any:
@@ -117,14 +100,14 @@ class Loggers(Callback):
     `hydra.callbacks.loggers._target_: lossreg.sweeps.Loggers`.
     """
 
-    def log(self, runs: Sequence[Run]) -> None:
-        """Hand over runs of one config and one sweep."""
-        for name, node in (runs[0].config.get("logger") or {}).items():
+    def log(self, runs: Sequence[Run], config: Mapping[str, Any]) -> None:
+        """Hand over runs of one config; where there are none, see to it that its loggers can be used."""
+        for name, node in (config.get("logger") or {}).items():
             try:
                 spec = loggers.parse(node, key=f"logger.{name}")
                 logger = loggers.build(spec)
                 with spec.plugin.running("logging"):
-                    logger(runs)
+                    logger(runs) if runs else None
             except Exception as error:
                 message = f"logger={name}: {' '.join(str(error).split())}"
                 if message not in _said:
@@ -135,13 +118,14 @@ class Loggers(Callback):
         """Log a run that has ended."""
         single = OmegaConf.is_missing(config.hydra.job, "num")
         place = {} if single else {"sweep": _sweep_of(config), "job": int(config.hydra.job.num)}
-        directory, outcome = Path(config.hydra.runtime.output_dir), outcome_of(job_return)
-        run = Run(directory, _plain(config), job_return.overrides or (), outcome, **place)
+        directory, outcome, own = Path(config.hydra.runtime.output_dir), outcome_of(job_return), _plain(config)
+        run = Run(directory, own, job_return.overrides or (), outcome, **place)
         if place or outcome.error is None or run.history:  # what was refused is no run
-            self.log([run])
+            self.log([run], own)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """See to it that the sweep is logged also if it is stopped."""
+        """See to it that the sweep is logged also if it ends with an error."""
+        self.log([], _plain(config))  # at the end of a program nothing more can be imported
         atexit.register(self._end, config, Outcome(error=JobFailed("A job of it failed, or it was stopped.", "failed")))
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -150,17 +134,18 @@ class Loggers(Callback):
         self._end(config, Outcome(error=sys.exc_info()[1]))  # which Hydra 1.4 goes on to raise
 
     def _end(self, config: DictConfig, outcome: Outcome) -> None:
-        folder = _sweep_of(config)
-        self.log([Run(folder, _plain(config), list(config.hydra.overrides.task), outcome, folder)])
+        folder, own = _sweep_of(config), _plain(config)
+        if outcome.error is None or (folder / "results.csv").exists():  # else no job has run
+            self.log([Run(folder, own, list(config.hydra.overrides.task), outcome, folder)], own)
 
 
 def _sweep_of(config: DictConfig) -> Path:
     return Path(config.hydra.runtime.cwd, str(config.hydra.sweep.dir)).absolute()
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
-    own: Any = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+def _plain(config: DictConfig) -> Any:
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        return OmegaConf.to_container(own, resolve=True)  # type: ignore[return-value]
+        return OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException:  # of a sweep, what only its jobs know
-        return OmegaConf.to_container(own, resolve=False)  # type: ignore[return-value]
+        return OmegaConf.to_container(own, resolve=False)
