@@ -52,8 +52,8 @@ def train_together(
         if directories:
             write_history(result.history, directories[index])
         if result.metrics is None:
-            error = result.error or training.DivergedError("The loss is not finite.")
-            outcomes.append(sweeps.Outcome(error=error, history=result.history))
+            diverged = result.error or training.DivergedError("The loss is not finite.")
+            outcomes.append(sweeps.Outcome(error=diverged, history=result.history))
             continue
         if directories:
             write_metrics(result.metrics, directories[index])

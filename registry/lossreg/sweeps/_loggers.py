@@ -116,11 +116,11 @@ class Loggers(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Log a run that has ended."""
-        single = OmegaConf.is_missing(config.hydra.job, "num")
-        place = {} if single else {"sweep": _sweep_of(config), "job": int(config.hydra.job.num)}
+        job = None if OmegaConf.is_missing(config.hydra.job, "num") else int(config.hydra.job.num)
         directory, outcome, own = Path(config.hydra.runtime.output_dir), outcome_of(job_return), _plain(config)
-        run = Run(directory, own, job_return.overrides or (), outcome, **place)
-        if place or outcome.error is None or run.history:  # what was refused is no run
+        sweep = None if job is None else _sweep_of(config)
+        run = Run(directory, own, job_return.overrides or (), outcome, sweep, job)
+        if sweep or outcome.error is None or run.history:  # what was refused is no run
             self.log([run], own)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
