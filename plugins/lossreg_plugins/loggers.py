@@ -194,7 +194,8 @@ def _insert(runs: Sequence[Any], experiment: Any, parent: str | None) -> None:
 
 def _tags(run: Any, parent: str | None) -> dict[str, str]:
     tags = {"mlflow.runName": run.name[:250], "directory": str(run.directory), "error": run.outcome.message[:5000]}
-    return {**tags, "mlflow.parentRunId": parent, "job": str(run.job)} if parent else tags
+    tags |= {"mlflow.parentRunId": parent, "job": str(run.job)} if parent else {}
+    return {name: value for name, value in tags.items() if value}
 
 
 def _metrics(run: Any, most: int) -> Iterator[tuple[str, float, int]]:

@@ -11,16 +11,5 @@ from lossreg.sweeps._load import load
 from lossreg.sweeps._loggers import Loggers, Run
 from lossreg.sweeps._results import ResultsTable, Row
 
-__all__ = [
-    "Batch",
-    "CannotBatch",
-    "Loggers",
-    "Outcome",
-    "ResultsTable",
-    "Row",
-    "Run",
-    "SweepResults",
-    "batched",
-    "load",
-    "progress",
-]
+__all__ = ["Batch", "CannotBatch", "Loggers", "Outcome", "ResultsTable", "Row", "Run", "SweepResults"]
+__all__ += ["batched", "load", "progress"]
