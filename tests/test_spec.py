@@ -54,6 +54,15 @@ def value(spec: Spec, name: str = "r") -> Any:
         (Any, {"x": 1}, {"x": 1}),
         (int | float, 2, 2),
         (int | float, 2.5, 2.5),
+        # A variable of the environment is text: `loss.r=${oc.env:R}`.
+        (float, "0.5", 0.5),
+        (float | None, "null", None),
+        (int, "3", 3),
+        (int | float, "2", 2),
+        (bool, "true", True),
+        (list[float], ["1", 2], [1.0, 2.0]),
+        (dict[str, float], {"a": "0.5"}, {"a": 0.5}),
+        (str | float, "0.5", "0.5"),
     ],
 )
 def test_right_values_pass(parsed: Callable[..., Spec], kind: Any, given: Any, expected: Any) -> None:
@@ -66,8 +75,8 @@ def test_right_values_pass(parsed: Callable[..., Spec], kind: Any, given: Any, e
     ("kind", "given"),
     [
         *((float, given) for given in ("abc", True, None, [1.0], {"_target_": "os.system"})),
-        *((int, given) for given in (1.5, "1")),
-        *((bool, given) for given in (1, "true")),
+        *((int, given) for given in (1.5, "1.5", "")),
+        *((bool, given) for given in (2, "yes")),
         (Literal["a", "b"], "c"),
         (list[float], ["a"]),
     ],

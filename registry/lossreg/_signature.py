@@ -226,7 +226,7 @@ def _converted(parameter: Parameter, value: Any) -> Any:
             return kind(tuple(value) if isinstance(value, list) else value)
         except ValueError as error:
             raise msgspec.ValidationError(str(error)) from error
-    return msgspec.convert(value, kind)
+    return msgspec.convert(value, kind, strict=False)  # a text of a number is one, as `${oc.env:R}` gives it
 
 
 def typed(parameter: Parameter, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -10,10 +11,16 @@ from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+)
 
 # Hydra scans this module at every start of every app: what costs time is imported where it is needed.
 
@@ -70,7 +77,7 @@ def _ended_a_job_of_a_sweep(error: BaseException) -> bool:
 def _raised_by_hydra(error: BaseException) -> bool:
     """Whether Hydra or OmegaConf refused something; not all that they refuse has an exception of its own."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return modules[-1].startswith(("hydra.", "omegaconf."))
+    return modules[-1].startswith(("hydra.", "omegaconf.")) or isinstance(error, InterpolationResolutionError)
 
 
 def explain(error: BaseException) -> str:
@@ -86,10 +93,29 @@ def explain(error: BaseException) -> str:
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
         return _explain_key(cause.full_key or "", str(cause.key), cause.parent_node)
     message = text_of(error).strip()
-    lines = [message.partition("\n")[0] if isinstance(error, OmegaConfBaseException) else message]
+    if isinstance(error, OmegaConfBaseException):
+        first = re.sub(r"^\w+ raised while resolving interpolation: ", "", message.partition("\n")[0])
+        return f"{error.full_key}: {first}" if error.full_key else first
+    lines = [f"{_culprit(message)}{message}"]
     if isinstance(cause, OmegaConfBaseException):
         lines.append(str(cause).strip().partition("\n")[0])
     return "\n".join(lines)
+
+
+def _culprit(message: str) -> str:
+    """Name the override that Hydra refuses, where it does not: one that it cannot read, or an option that is no name."""
+    from lossreg import GROUPS
+
+    words = {word.partition("=")[0].lstrip("+~"): word for word in sys.argv[1:] if "=" in word}
+    for key, word in words.items() if not any(key in message for key in words) else ():
+        try:
+            value = OverridesParser.create().parse_override(word).value()
+        except HydraException:
+            return f"{key}: "
+        options = value if isinstance(value, list) else getattr(value, "list", [value])
+        if key.partition("@")[0] in GROUPS and not all(isinstance(option, str) for option in options):
+            return f"{word}: an option is chosen by its name. "
+    return ""
 
 
 def _explain_option(path: str, options: list[str]) -> str:

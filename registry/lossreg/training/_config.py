@@ -94,6 +94,8 @@ def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
         raise ConfigError(f"{key}: it needs a value")
     # A value that is missing in a node is told with its plugin.
     values: Any = OmegaConf.to_container(merged, resolve=True)
+    split = values["split"]
+    require("split", split, isinstance(split, dict) and split.keys() <= vars(Split()).keys(), "a node of validation, test and seed")
     config = Config(**{**values, "split": Split(**values["split"])})
     for key, (accepts, accepted) in _RANGES.items():
         value = operator.attrgetter(key)(config)

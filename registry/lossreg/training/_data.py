@@ -317,14 +317,15 @@ def steps(share: float = 1.0, *, _root_: DictConfig) -> int:
     >>> OmegaConf.create(study).warm_up
     100
     """
-    if not 0 < share <= 1:
+    if not (isinstance(share, (int, float)) and 0 < share <= 1):
         raise ValueError(f"${{steps:{share}}}: the share of the steps must be in (0, 1]")
-    size, epochs = _root_.batch_size, _root_.epochs
-    if not isinstance(size, int) or not isinstance(epochs, int) or size < 1:
-        return 1  # read_config says what is wrong
     try:
-        rows = len(data_of(_root_).train)
+        size, epochs, rows = _root_.batch_size, _root_.epochs, len(data_of(_root_).train)
+    except RecursionError:
+        raise ValueError("${steps:}: the steps are counted by what refers to them") from None
     except (ConfigError, lossreg.RegistryError):
+        return 1  # read_config says what is wrong
+    if not isinstance(size, int) or not isinstance(epochs, int) or size < 1:
         return 1
     return max(1, round(share * epochs * math.ceil(rows / min(size, rows))))
 
@@ -333,6 +334,8 @@ def data_of(root: DictConfig) -> Data:
     """Load the data of a composed config for a resolver: without its loss, which may hold what is being resolved."""
     keys = [key for key in ("data", "task", "split") if key in root]
     found: Any = OmegaConf.to_container(OmegaConf.masked_copy(root, keys), resolve=True)
+    if not isinstance(found.get("split", {}), dict):
+        raise ConfigError("split: it has the keys validation, test and seed")
     return load_data(found)
 
 
