@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 ConfigStore.instance().store(name="schema", node=training.Config, provider="train.py")
 
 
-def told(metrics: training.Metrics, objectives: Sequence[str]) -> float | tuple[float, ...]:
-    """Return what a sweeper is told of a run: its objective, or several."""
-    values = tuple(float(metrics[name]) for name in objectives)
+def told(metrics: training.Metrics, objectives: Sequence[str]) -> Any:
+    """Return what a sweeper is told of a run: its objective, or several; `None` where the rows do not determine it."""
+    values = tuple(metrics[name] for name in objectives)
     return values if len(values) > 1 else values[0]
 
 
@@ -68,7 +68,7 @@ TOGETHER = sweeps.Batch(
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 @sweeps.batched(TOGETHER)
-def main(cfg: DictConfig) -> float | tuple[float, ...]:
+def main(cfg: DictConfig) -> Any:
     """Train one model, and return its objective, which a sweeper minimises, or maximises where the config says so."""
     started = time.perf_counter()
     directory = Path(HydraConfig.get().runtime.output_dir)

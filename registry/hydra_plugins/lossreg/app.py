@@ -103,7 +103,7 @@ def explain(error: BaseException) -> str:
 
 
 def _culprit(message: str) -> str:
-    """Name the override that Hydra refuses, where it does not: one that it cannot read, or an option that is no name."""
+    """Name the override that Hydra refuses, where it does not: it cannot read it, or it is an option and no name."""
     from lossreg import GROUPS
 
     words = {word.partition("=")[0].lstrip("+~"): word for word in sys.argv[1:] if "=" in word}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -68,6 +67,12 @@ NODES = {
 }
 """The registries whose entries a config names, by its keys."""
 
+
+def _are_weights(given: Any) -> bool:
+    values = given.values() if isinstance(given, dict) else [None]
+    return all(type(value) in (int, float) and 0 <= value < 1e38 for value in values)
+
+
 _NAMES = {"task": (None, *TASKS), "scale": (None, *SCALES), "precision": PRECISIONS}
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (lambda epochs: 1 <= epochs <= 10**7, "in [1, 10⁷]"),
@@ -78,6 +83,10 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "split.test": (lambda share: share is None or 0 <= share < 1, "in [0, 1), or null"),
     "split.seed": (lambda seed: 0 <= seed < 2**31, "in [0, 2³¹)"),
     "label_noise": (lambda share: 0 <= share <= 1, "in [0, 1]"),
+    "class_weight": (
+        lambda given: given in (None, "balanced") or _are_weights(given),
+        "balanced, or a weight by class",
+    ),
     "patience": (lambda epochs: epochs is None or epochs >= 1, "at least 1, or null"),
 }
 
@@ -94,8 +103,11 @@ def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
         raise ConfigError(f"{key}: it needs a value")
     # A value that is missing in a node is told with its plugin.
     values: Any = OmegaConf.to_container(merged, resolve=True)
-    split = values["split"]
-    require("split", split, isinstance(split, dict) and split.keys() <= vars(Split()).keys(), "a node of validation, test and seed")
+    require("split", values["split"], isinstance(values["split"], dict), "a node of validation, test and seed")
+    for prefix, kind, given in (("", Config, values), ("split.", Split, values["split"])):
+        known = [each.name for each in fields(kind)]
+        for key in given.keys() - set(known):
+            raise ConfigError(f"{prefix}{key}: there is no such config key.{did_you_mean(key, known)}")
     config = Config(**{**values, "split": Split(**values["split"])})
     for key, (accepts, accepted) in _RANGES.items():
         value = operator.attrgetter(key)(config)
@@ -113,8 +125,8 @@ def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
         lossreg.loggers.parse(node, key=f"logger.{name}")
     rate = config.optimizer.get("learning_rate")
     if not isinstance(rate, Mapping):
-        holds = type(rate) in (int, float) and 0 < rate < math.inf
-        require(LEARNING_RATE, rate, holds, "a positive number, or a schedule")
+        holds = type(rate) in (int, float) and 1e-38 < rate < 1e38
+        require(LEARNING_RATE, rate, holds, "a positive number that float32 has, or a schedule")
     return config
 
 

@@ -24,6 +24,7 @@ HELD_OUT_FROM = 50
 ACTIVATIONS = {"binary": "sigmoid", "multilabel": "sigmoid", "multiclass": "softmax", "regression": "linear"}
 """What makes outputs of what a model returns, by task."""
 
+_LARGEST = np.finfo(np.float32).max
 _CLASSES = 50  # more distinct whole numbers than these are quantities
 
 
@@ -106,16 +107,17 @@ def load_data(config: Config | Mapping[str, Any]) -> Data:
             for the task; names it.
     """
     values = config if isinstance(config, Mapping) else vars(config)
-    split = values.get("split") or {}
+    split, weights = values.get("split") or {}, values.get("class_weight")
     wanted = {
         "data": values["data"],
         "task": values.get("task"),
         "split": vars(split) if isinstance(split, Split) else split,
-        **{key: values.get(key) for key in ("scale", "class_weight")},
+        "scale": values.get("scale"),
+        "class_weight": {str(name): weights[name] for name in weights} if isinstance(weights, Mapping) else weights,
         "label_noise": values.get("label_noise") or 0.0,
         "integers": _takes_integers(values.get("loss")),
     }
-    return _load(msgspec.json.encode(wanted, order="deterministic"))
+    return _load(msgspec.msgpack.encode(wanted, order="deterministic"))  # which has NaN, unlike JSON
 
 
 def _takes_integers(loss: Any) -> bool:
@@ -127,7 +129,7 @@ def _takes_integers(loss: Any) -> bool:
 
 @functools.lru_cache(maxsize=8)
 def _load(wanted: bytes) -> Data:
-    settings = msgspec.json.decode(wanted)
+    settings = msgspec.msgpack.decode(wanted)
     spec = lossreg.datasets.parse(settings["data"], key="data")
     name = spec.plugin.name
     x, y, weight = _arrays(spec)
@@ -184,10 +186,10 @@ def _arrays(spec: lossreg.Spec) -> tuple[np.ndarray, np.ndarray, np.ndarray | No
     if not len(x) or not len(x) == len(y) == len(weights[0] if weights else x):
         raise ConfigError(f"data: {spec.owner} has {len(x)} rows of inputs and {len(y)} of targets")
     x = x[:, None] if x.ndim == 1 else x
-    if np.isinf(x.astype(float)).any():
-        raise ConfigError(f"data: {spec.owner} has infinite inputs")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ConfigError(f"data: {spec.owner} has {int((~np.isfinite(y)).sum())} targets that are NaN or infinite")
+    if (np.abs(x.astype(float)) > _LARGEST).any():
+        raise ConfigError(f"data: {spec.owner} has infinite inputs, as float32")
+    if y.dtype.kind == "f" and (wrong := int((~(np.abs(y) <= _LARGEST)).sum())):
+        raise ConfigError(f"data: {spec.owner} has {wrong} targets that are NaN or infinite, as float32")
     return x, y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, weights[0].ravel() if weights else None
 
 
@@ -296,9 +298,8 @@ def _class_weights(
         from sklearn.utils.class_weight import compute_sample_weight
 
         own = compute_sample_weight("balanced", index)
-    elif isinstance(wanted, Mapping) and set(map(str, wanted)) <= set(classes):
-        by_class = {str(name): number for name, number in wanted.items()}
-        own = np.array([float(by_class.get(name, 1.0)) for name in classes])[index]
+    elif isinstance(wanted, Mapping) and wanted.keys() <= set(classes):
+        own = np.array([float(wanted.get(name, 1.0)) for name in classes])[index]
     else:
         shown = f"balanced, or weights of {', '.join(classes)}"
         raise ConfigError(f"class_weight: {wanted!r} is not accepted; it must be {shown}")

@@ -83,7 +83,9 @@ def split(config: AnyConfig) -> tuple[Group, dict[str, float]]:
     if not 0 < numbers.get(LEARNING_RATE, 1.0) < math.inf:
         rest[LEARNING_RATE] = numbers.pop(LEARNING_RATE)
     epochs = rest.pop("epochs", 0)
-    parts.append(msgspec.json.encode(rest, order="deterministic"))
+    parts.append(
+        msgspec.json.encode(rest)
+    )  # unsorted: classes may be numbers, which the keys of what is sorted are not
     return Group(tuple(sorted(numbers)), b"\n".join(parts), epochs), numbers
 
 

@@ -13,7 +13,7 @@ import lossreg
 from lossreg import did_you_mean
 from lossreg.training._config import Config, register_resolver
 from lossreg.training._data import Data, data_of
-from lossreg.training._errors import ConfigError
+from lossreg.training._errors import ConfigError, DivergedError
 
 Metrics = dict[str, Any]
 """The result of a run, in inference mode, by name; what stands in metrics.json.
@@ -21,7 +21,8 @@ Metrics = dict[str, Any]
 The numbers of `SCORES` are those of the rows that were trained on, and with `validation_` and `test_` before their name
 of the rows held out, unweighted. `loss` is the chosen loss without penalty, `penalty` the regularizers'; `epochs_run`
 the epochs; `seconds` the wall time of building and fitting. `values` are the numbers that changed, by config key: what
-schedules came to after the last step, and what was learned. Of a data set that is not split: `y_hat`, the outputs,
+schedules came to after the last step, and what was learned. What rows do not determine, as the AUC of one class alone,
+is `None`. Of a data set that is not split: `y_hat`, the outputs,
 `y_pred`, the classes, and whether it is `solved`: each class is the right one.
 """
 
@@ -89,8 +90,16 @@ def _tasks(name: str) -> set[str]:
 
 
 def measure(data: Data, y_hat: Mapping[str, np.ndarray], **measured: Any) -> Metrics:
-    """Return the metrics of one model, given its outputs `(rows, outputs)` by part, and what else is known."""
+    """Return the metrics of one model, given its outputs `(rows, outputs)` by part, and what else is known.
+
+    Raises:
+        DivergedError: if outputs or what is measured are not finite; the history knows no loss after the last step.
+    """
     outputs = {part: np.asarray(y, np.float64) for part, y in y_hat.items()}
+    for name, value in {**outputs, **measured, **measured.get("values", {})}.items():
+        if name != "values" and not np.isfinite(value).all():
+            where = f"The outputs for the rows of {name}" if name in outputs else name
+            raise DivergedError(f"{where} became NaN or infinite in the last step. A smaller learning rate may help.")
     # Of a truth table the other metrics tell nothing, and scikit-learn would be imported for them.
     if not data.held_out and data.task == "binary":
         y, own = data.train.y, outputs["train"]
@@ -105,8 +114,8 @@ def measure(data: Data, y_hat: Mapping[str, np.ndarray], **measured: Any) -> Met
     return found | measured
 
 
-def scores(data: Data, y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-    """Return the metrics of a task, of targets as the loss takes them and float64 outputs."""
+def scores(data: Data, y: np.ndarray, outputs: np.ndarray) -> dict[str, float | None]:
+    """Return the metrics of a task, of targets as the loss takes them and float64 outputs; `None`: not determined."""
     from sklearn import metrics
 
     if data.task == "regression":
@@ -139,10 +148,10 @@ def scores(data: Data, y: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
             sure = np.where(classes, outputs, 1 - outputs)[:, 0]
             found.append(_calibration_error(sure, (classes == y)[:, 0]))
     named = zip(SCORES[data.task], map(float, found), strict=True)
-    return {name: value for name, value in named if np.isfinite(value)}
+    return {name: value if np.isfinite(value) else None for name, value in named}
 
 
-def baseline(data: Data, part: str) -> dict[str, float]:
+def baseline(data: Data, part: str) -> dict[str, float | None]:
     """Return the metrics of who answers the same to everything: the share of each class, or the mean target."""
     y, rows = data.train.y, len(data.parts[part])
     own = np.eye(data.outputs)[y] if y.ndim == 1 else y

@@ -83,7 +83,10 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
         measured: dict[str, Any] = {"loss": float(losses[index]), "penalty": float(penalties[index])}
         measured["values"] = {name: float(column[index]) for name, column in values.items()}
         outputs = program.by_part(y_hat[index])
-        metrics = measure(program.data, outputs, **measured, epochs_run=len(own["loss"]), seconds=seconds)
+        try:
+            metrics = measure(program.data, outputs, **measured, epochs_run=len(own["loss"]), seconds=seconds)
+        except DivergedError as error:
+            return Trained(own, error=error)
         return Trained(own, metrics)
 
     return [*map(trained, range(len(configs)))]
