@@ -99,10 +99,11 @@ class TestTheRun:
         names = sorted(path.name for path in finished[1].iterdir())
         assert names == [".hydra", "history.csv", "metrics.json", "model.keras", "report.png", "train.log"]
 
-    def test_the_same_command_gives_the_same_numbers_and_verbose_0_is_silent(
+    def test_its_saved_config_gives_the_same_numbers_and_verbose_0_is_silent(
         self, finished: tuple[str, Path], run: Run, tmp_path: Path
     ) -> None:
-        result = run("loss=mix", "loss.r=0.8", "reg=l2custom", "verbose=0")
+        saved = os.path.relpath(finished[1] / ".hydra", tmp_path)
+        result = run("--config-path", saved, "--config-name", "config", "verbose=0")
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
         again = only(tmp_path, "outputs/*/*")
         assert (again / "history.csv").read_text() == (finished[1] / "history.csv").read_text()
@@ -253,11 +254,28 @@ MISTAKES = [
     ),
     ("loss=null", "Config group override must be a string or a list", ""),
     ("epohcs=3", "epohcs: there is no such config key. Did you mean 'epochs'?", ""),
+    ("++epohcs=3", "epohcs: there is no such config key. Did you mean 'epochs'?", ""),
+    ("split=${seed}", "split: 0 is not accepted; it must be a node of validation, test and seed", ""),
+    ("epochs=${steps:2}", "epochs: ${steps:2}: the share of the steps must be in (0, 1]", ""),
+    ("reg=[1]", "reg=[1]: an option is chosen by its name.", ""),
     ("epochs=abc", "Value 'abc' of type 'str' could not be converted to Integer", ""),
     ("model.dropout=1", "model.dropout: model 'mlp' (lossreg 0.1.0) takes float in [0, 1) for 'dropout', not 1", ""),
     ("optimizer=adma", "optimizer=adma: There is no optimizer 'adma'. Did you mean 'adam", "sgd"),
     ("loss=[", "no viable alternative at input '['", ""),
 ]
+
+
+def test_an_environment_variable_is_a_number(run: Run, no_tensorflow: Path) -> None:
+    """Text that is none is refused by its key; a number gets as far as TensorFlow."""
+    for text, message in {
+        "abc": "loss.r: loss 'mix' (lossreg 0.1.0) takes float for 'r', not 'abc'",
+        "1": "",
+    }.items():
+        result = run("loss=mix", "loss.r=${oc.env:ODD_R}", path=(no_tensorflow,), ODD_R=text)
+        assert (message or "TensorFlow was imported") in result.stderr
+    result = run("loss=mix", "loss.r=${oc.env:ODD_R}", path=(no_tensorflow,))
+    assert "loss.r: \"Environment variable 'ODD_R' not found\"" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(("overrides", "message", "more"), MISTAKES, ids=[mistake[0] for mistake in MISTAKES])

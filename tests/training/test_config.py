@@ -25,6 +25,8 @@ def test_plain_data_and_hydra_s_config_are_read_alike() -> None:
     [
         ({"epochs": 0}, "epochs: 0 is not accepted; it must be in [1, 10⁷]"),
         ({"epochs": "???"}, "epochs: it needs a value"),
+        ({"class_weight": {0: -1}}, "class_weight: {0: -1} is not accepted; it must be balanced, or a weight by class"),
+        ({"optimizer__learning_rate": 1e39}, "it must be a positive number that float32 has, or a schedule"),
         ({"seed": 2**31}, "seed: 2147483648 is not accepted; it must be in [0, 2³¹)"),
         ({"split": {"test": 1}}, "split.test: 1.0 is not accepted; it must be in [0, 1), or null"),
         ({"split": {"test": 0.5, "validation": 0.5}}, "it must be less than 1 together"),

@@ -119,6 +119,7 @@ def test_classes_are_weighted() -> None:
     assert train.weight is not None
     for label in (0, 1):
         assert train.weight[train.y[:, 0] == label].sum() == pytest.approx(len(train) / 2, rel=1e-5)
+    assert data("xor", class_weight={0: 2}).train.weight.tolist() == [2, 1, 1, 2]  # type: ignore[union-attr]
     train = data("own_text", class_weight={"yes": 3}).train
     assert train.weight is not None
     assert train.weight.tolist() == [1, 3, 3, 1, 3, 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -44,6 +45,9 @@ def run(main: Callable[[], Any], *mistakes: type[Exception]) -> None:
     from lossreg.sweeps._batch import JobFailed, Outcome
 
     print_anything()
+    for place, (word, folder) in enumerate(itertools.pairwise(sys.argv), start=1):
+        if word in ("--config-path", "-cp") and os.path.isdir(folder):  # noqa: PTH112
+            sys.argv[place] = os.path.abspath(folder)  # noqa: PTH100 - Hydra takes it as relative to the app's file
     Plugins.instance().register(RegistrySearchPath)
     # Hydra copies this store for every group that --help lists, which doubles its time; nothing changes it once filled.
     store: Any = ConfigStore.instance()

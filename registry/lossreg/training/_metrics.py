@@ -116,6 +116,13 @@ def measure(data: Data, y_hat: Mapping[str, np.ndarray], **measured: Any) -> Met
 
 def scores(data: Data, y: np.ndarray, outputs: np.ndarray) -> dict[str, float | None]:
     """Return the metrics of a task, of targets as the loss takes them and float64 outputs; `None`: not determined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what rows do not determine, as the AUC of a part in which a class is missing
+        named = zip(SCORES[data.task], map(float, _scores(data, y, outputs)), strict=True)
+    return {name: value if np.isfinite(value) else None for name, value in named}
+
+
+def _scores(data: Data, y: np.ndarray, outputs: np.ndarray) -> list[float]:
     from sklearn import metrics
 
     if data.task == "regression":
@@ -125,9 +132,7 @@ def scores(data: Data, y: np.ndarray, outputs: np.ndarray) -> dict[str, float | 
     elif data.task == "multiclass":
         index, every = data.indices(y), range(data.outputs)
         outputs = outputs / outputs.sum(axis=1, keepdims=True)  # float32's do not sum to one in float64
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a part in which a class is missing has no such metric: NaN
-            auc = metrics.roc_auc_score(index, outputs, multi_class="ovr", labels=[*every])
+        auc = metrics.roc_auc_score(index, outputs, multi_class="ovr", labels=[*every])
         found = [metrics.accuracy_score(index, outputs.argmax(axis=1))]
         found += [np.square(outputs - np.eye(data.outputs)[index]).sum(axis=1).mean(), auc]
         found += [metrics.log_loss(index, outputs, labels=[*every])]
@@ -135,20 +140,16 @@ def scores(data: Data, y: np.ndarray, outputs: np.ndarray) -> dict[str, float | 
         found.append(_calibration_error(outputs.max(axis=1), outputs.argmax(axis=1) == index))
     else:
         classes = outputs > 0.5
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            auc = metrics.roc_auc_score(y, outputs) if data.task == "multilabel" else metrics.roc_auc_score(
-                y[:, 0], outputs[:, 0]
-            )  # fmt: skip
+        several = data.task == "multilabel"
+        auc = metrics.roc_auc_score(y if several else y[:, 0], outputs if several else outputs[:, 0])
         found = [float((classes == y).mean()), metrics.brier_score_loss(y.ravel(), outputs.ravel()), auc]
         found.append(metrics.log_loss(y.ravel(), outputs.ravel(), labels=[0, 1]))
-        f1 = {"y_true": y if data.task == "multilabel" else y[:, 0], "average": "macro", "zero_division": 0}
-        found.append(metrics.f1_score(y_pred=classes if data.task == "multilabel" else classes[:, 0], **f1))
-        if data.task == "binary":
+        f1 = {"y_true": y if several else y[:, 0], "average": "macro", "zero_division": 0}
+        found.append(metrics.f1_score(y_pred=classes if several else classes[:, 0], **f1))
+        if not several:
             sure = np.where(classes, outputs, 1 - outputs)[:, 0]
             found.append(_calibration_error(sure, (classes == y)[:, 0]))
-    named = zip(SCORES[data.task], map(float, found), strict=True)
-    return {name: value if np.isfinite(value) else None for name, value in named}
+    return found
 
 
 def baseline(data: Data, part: str) -> dict[str, float | None]:
