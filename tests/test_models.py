@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -379,13 +380,19 @@ def test_a_saved_model_means_the_same_when_a_default_changes(tmp_path: Path) -> 
     lossreg.losses.unregister("aging")
 
 
-def test_another_version_of_the_package_is_a_warning(tmp_path: Path) -> None:
-    model = compiled(lossreg.losses.create("mix", r=0.3))
-    config = {**model.loss.get_config(), "version": "0.0.1"}
+def test_another_version_of_any_package_in_it_is_a_warning(tmp_path: Path, losses: Registry) -> None:
+    """Also that of a term's package, or of a schedule's in a term, and also where Keras alone loads it."""
+    ours, twins = metadata.version("lossreg"), {"a": {"name": "pack-a/twin"}, "b": {"name": "pack-b/twin"}}
+    found = losses.create("weighted", terms={"c": {"name": "weighted", "terms": twins}}).get_config()["packages"]
+    assert found == {"lossreg": ours, "pack-a": "1.2.3", "pack-b": "1.2.3"}
+    model = compiled(lossreg.losses.create("weighted", terms={"a": {"name": "mix"}}))
+    config = {**model.loss.get_config(), "packages": {"lossreg": "0.0.1"}}
     model.loss.get_config = lambda: config
     model.save(tmp_path / "model.keras")
-    with pytest.warns(UserWarning, match=r"saved with lossreg 0\.0\.1; lossreg \d"):
-        assert lossreg.load_model(tmp_path / "model.keras").loss.r == 0.3
+    for load in (lossreg.load_model, keras.models.load_model):
+        with pytest.warns(UserWarning, match=r"saved with lossreg 0\.0\.1; lossreg \d") as said:
+            assert repr(load(tmp_path / "model.keras").loss).startswith("<loss lossreg/weighted(terms={'a': <loss ")
+        assert len(said) == 1
 
 
 class Mode(enum.Enum):

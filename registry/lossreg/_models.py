@@ -201,6 +201,7 @@ def _is_ours(config: Any) -> bool:
         isinstance(config, dict)
         and isinstance(config.get("plugin"), str)
         and isinstance(config.get("version"), (str, type(None)))
+        and isinstance(config.get("packages", {}), dict)
         and isinstance(config.get("parameters"), dict)
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -44,10 +45,11 @@ class Created:
         return self.parameters
 
     def get_config(self) -> dict[str, Any]:
-        """Return the qualified name, the version and the parameters: what `from_config` makes an equal one of."""
+        """Return the qualified name, the parameters, and the versions of all packages that plugins in it are of."""
         return {
             "plugin": self.plugin.qualified_name,
             "version": self.plugin.version,
+            "packages": dict(_packages(self.node)),
             "parameters": self.parameters,
         }
 
@@ -66,6 +68,16 @@ class Created:
         return registry.build(parse_again(registry, config, keras.saving.deserialize_keras_object))
 
 
+def _packages(node: Any) -> Iterator[tuple[str, str]]:
+    """Yield the packages that a config node names, and those inside it, each with its version."""
+    if isinstance(node, Mapping):
+        distribution = str(node.get("name")).rpartition("/")[0]
+        with contextlib.suppress(metadata.PackageNotFoundError, ValueError):  # plain data may have a name, too
+            yield distribution, metadata.version(distribution)
+        for inner in node.values():
+            yield from _packages(inner)
+
+
 def parse_again(registry: Registry, config: Mapping[str, Any], revive: Callable[[Any], Any], where: str = "") -> Spec:
     """Parse what a file recorded of what was created; `revive` makes an object of Keras of what Keras wrote of it."""
 
@@ -78,8 +90,13 @@ def parse_again(registry: Registry, config: Mapping[str, Any], revive: Callable[
     origin = f"{config['plugin'].rpartition('/')[0]} {config.get('version') or ''}".strip() or "this process"
     try:
         spec = registry.parse({**revived(config["parameters"]), "name": config["plugin"]})
-        if where and config.get("version") != spec.plugin.version:
-            warnings.warn(f"{where}: saved with {origin}; {spec.plugin.origin} is installed.", stacklevel=3)
+        then = config.get("packages") or {spec.plugin.distribution: config.get("version")}
+        now = {inner.plugin.distribution: inner.plugin for _, inner in spec.walk() if inner.plugin.distribution}
+        for name in now.keys() & then.keys() if not where else ():  # load_model comes here once more, through Keras
+            if then[name] != now[name].version:
+                warnings.warn(
+                    f"The model was saved with {name} {then[name]}; {now[name].origin} is installed.", stacklevel=3
+                )
         return spec
     except ParameterError as error:
         raise ParameterError(f"The model was saved with {origin}. {error}") from error
