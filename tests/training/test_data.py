@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 from sklearn.preprocessing import StandardScaler
 
 import lossreg
@@ -201,3 +203,8 @@ def test_data_that_cannot_be_used_is_told_in_one_line(name: str, parameters: Pla
 def test_a_share_that_leaves_no_row_is_told() -> None:
     with pytest.raises(ConfigError, match=r"split\.test: 0\.9 of the 4 rows of data=xor"):
         data("xor", split={"test": 0.9})
+
+
+def test_steps_are_counted_where_the_data_refer_to_other_keys() -> None:
+    study = {"seed": 3, "data": {"name": "two_moons", "seed": "${seed}"}, "batch_size": 64, "epochs": 2}
+    assert OmegaConf.create({**study, "steps": "${steps:}"}).steps == 2 * math.ceil(len(data("two_moons").train) / 64)

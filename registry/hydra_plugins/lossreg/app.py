@@ -16,12 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    InterpolationResolutionError,
-    OmegaConfBaseException,
-)
+from omegaconf import errors as refused
 
 # Hydra scans this module at every start of every app: what costs time is imported where it is needed.
 
@@ -81,7 +76,7 @@ def _ended_a_job_of_a_sweep(error: BaseException) -> bool:
 def _raised_by_hydra(error: BaseException) -> bool:
     """Whether Hydra or OmegaConf refused something; not all that they refuse has an exception of its own."""
     modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return modules[-1].startswith(("hydra.", "omegaconf.")) or isinstance(error, InterpolationResolutionError)
+    return modules[-1].startswith(("hydra.", "omegaconf.")) or isinstance(error, refused.InterpolationResolutionError)
 
 
 def explain(error: BaseException) -> str:
@@ -94,14 +89,16 @@ def explain(error: BaseException) -> str:
     if getattr(error, "options", None) is not None or path.partition("/")[0] in GROUPS:
         return _explain_option(path, list(getattr(error, "options", None) or ()))
     cause = error.__cause__
-    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
+    if isinstance(cause, (refused.ConfigAttributeError, refused.ConfigKeyError)) and isinstance(
+        cause.parent_node, DictConfig
+    ):
         return _explain_key(cause.full_key or "", str(cause.key), cause.parent_node)
     message = text_of(error).strip()
-    if isinstance(error, OmegaConfBaseException):
+    if isinstance(error, refused.OmegaConfBaseException):
         first = re.sub(r"^\w+ raised while resolving interpolation: ", "", message.partition("\n")[0])
         return f"{error.full_key}: {first}" if error.full_key else first
     lines = [f"{_culprit(message)}{message}"]
-    if isinstance(cause, OmegaConfBaseException):
+    if isinstance(cause, refused.OmegaConfBaseException):
         lines.append(str(cause).strip().partition("\n")[0])
     return "\n".join(lines)
 

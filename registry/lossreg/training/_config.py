@@ -69,7 +69,7 @@ NODES = {
 
 
 def _are_weights(given: Any) -> bool:
-    values = given.values() if isinstance(given, dict) else [None]
+    values: list[Any] = [*given.values()] if isinstance(given, dict) else [None]
     return all(type(value) in (int, float) and 0 <= value < 1e38 for value in values)
 
 

@@ -333,8 +333,9 @@ def steps(share: float = 1.0, *, _root_: DictConfig) -> int:
 
 def data_of(root: DictConfig) -> Data:
     """Load the data of a composed config for a resolver: without its loss, which may hold what is being resolved."""
-    keys = [key for key in ("data", "task", "split") if key in root]
-    found: Any = OmegaConf.to_container(OmegaConf.masked_copy(root, keys), resolve=True)
+    found: dict[str, Any] = {key: root[key] for key in ("data", "task", "split") if key in root}
+    for key in filter(lambda key: OmegaConf.is_config(found[key]), found):
+        found[key] = OmegaConf.to_container(found[key], resolve=True)
     if not isinstance(found.get("split", {}), dict):
         raise ConfigError("split: it has the keys validation, test and seed")
     return load_data(found)
