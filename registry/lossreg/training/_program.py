@@ -259,31 +259,38 @@ class Program:
         """Train one epoch; return the mean loss over its examples and the last step's values, of shape of `zeros`."""
         rows, size = len(self.data.train), self._batch_size
         whole, rest = divmod(rows, size)
-        stacked = [tf.reshape(part[: whole * size], (whole, size, *part.shape[1:])) for part in self._rows]
 
-        def train(kept: Any, count: int, batch: Any) -> Any:
+        def steps(part: Any) -> Any:
+            """Return rows by step; behind the last whole one stand what is left, and the first rows again."""
+            return tf.reshape(tf.concat([part, part[: size - rest]], 0), (whole + 1, size, *part.shape[1:]))
+
+        own = tf.transpose(steps(order), (0, 2, 1)) if self._shuffles else None
+        stacked = [] if self._shuffles else [steps(part) for part in self._rows]
+
+        def batch(i: Any) -> list[Any]:
+            return [part[i] for part in stacked] if own is None else [tf.gather(part, own[i]) for part in self._rows]
+
+        def train(kept: Any, count: int, batch: list[Any]) -> Any:
             losses, values = self._step(batch)
             return tf.concat([kept[:1] + losses[tf.newaxis] * (count / rows), tf.transpose(values)], 0)
 
-        def batch(i: Any) -> Any:
-            return tf.transpose(order[i * size : (i + 1) * size]) if self._shuffles else [part[i] for part in stacked]
+        def advance(i: Any, kept: Any, now: list[Any]) -> tuple[Any, ...]:
+            # Gathered a step ahead: what is gathered where it is used, XLA gathers again for every use.
+            return i + 1, train(kept, size, now), batch(i + 1)
 
-        start = (0, zeros)
-        _, kept = tf.while_loop(lambda i, _: i < whole, lambda i, kept: (i + 1, train(kept, size, batch(i))), start)
-        if not rest:
-            return kept
-        last = tf.transpose(order[-rest:]) if self._shuffles else [part[-rest:] for part in self._rows]
-        return train(kept, rest, last)
+        _, kept, last = tf.while_loop(lambda i, *_: i < whole, advance, (0, zeros, batch(0)))
+        last = [part[:rest] if own is None else part[:, :rest] for part in last]
+        return train(kept, rest, last) if rest else kept
 
     def _step(self, batch: Any) -> tuple[Any, Any]:
         """Train all models on one batch; return their losses, penalty included, and the values of what changes.
 
-        The batch is the same rows for all models, or which rows each model takes.
+        The batch is the same rows for all models, or each model's own, the models first.
         """
 
         def one(model: tuple[Any, ...]) -> tuple[Any, ...]:
             weights, states, numbers, *own = model
-            rows = [tf.gather(part, own[0]) for part in self._rows] if own else batch
+            rows = own[0] if own else batch
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 _, loss, penalty, values, rate, states = self._call(weights, states, numbers, *rows, training=True)
