@@ -75,9 +75,9 @@ def refusal(
                 pending.extend(tensor.op for tensor in operation.inputs)
         if ignored := [path for path in numbers if id(inputs[path].op) not in reached]:
             return f"its value does not depend on a tensor for '{ignored[0]}'"
-        state = _effects(program)
+        state = effects(program)
         if state and stateless:
-            return f"it has side effects, such as random numbers or a state ({state[0]})"
+            return f"it has side effects, such as random numbers or a state ({state[0].type})"
         # What draws random numbers or counts has another value, and another state, at each call.
         if numbers and not state and _differs(make, program, tensors, data):
             names = " and ".join(f"'{path}'" for path in numbers)
@@ -97,7 +97,7 @@ def crossing(make: Callable[[], Callable[..., Any]], y_true: Any, y_pred: Any) -
         y, p = (example(x, random, samples=2) for x in (y_true, y_pred))
         p = p[::-1]  # high where y is low: a distance may be linear in data that lie otherwise
         specs = [tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in (y, p)]
-        if _effects(tf.function(lambda *data: make()(*data), autograph=False).get_concrete_function(*specs)):
+        if effects(tf.function(lambda *data: make()(*data), autograph=False).get_concrete_function(*specs)):
             return None
         function, tolerance = make(), 0.02 if "16" in p.dtype.name else 1e-3
 
@@ -120,10 +120,10 @@ def crossing(make: Callable[[], Callable[..., Any]], y_true: Any, y_pred: Any) -
     return None
 
 
-def _effects(program: Any) -> list[str]:
-    """Return what a traced function does besides computing: random numbers, a state."""
+def effects(program: Any) -> list[Any]:
+    """Return what a traced function does besides computing, as operations: random numbers, a state."""
     operations = program.graph.get_operations()
-    return [op.type for op in operations if op.op_def.is_stateful and op.type not in _READS]
+    return [op for op in operations if op.op_def.is_stateful and op.type not in _READS]
 
 
 def state_of(made: Any) -> str:

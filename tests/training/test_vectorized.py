@@ -330,6 +330,25 @@ def test_a_chunk_of_the_same_size_or_smaller_is_not_compiled_again(traced: list[
     assert len(longer[0].history["loss"]) == 70
 
 
+def test_other_rows_of_the_same_shapes_are_not_compiled_again(traced: list[int]) -> None:
+    settings: Plain = {"loss": {"name": "own_counted", "r": 1.0}, "epochs": 2, "batch_size": 32, "objective": None}
+    counts = set()
+    for seed in (0, 1):
+        data = {
+            "data": {"name": "two_moons", "n": 100, "seed": seed},
+            "split": {"seed": seed},
+            "label_noise": 0.1 * seed,
+        }
+        (found,) = train_many([config := study(**settings, **data)])
+        counts.add(len(traced))
+        history, metrics = alone(config)
+        traced[:] = traced[: min(counts)]  # what the run alone traced does not count
+        np.testing.assert_allclose(found.history["validation_loss"], history["validation_loss"], rtol=1e-4)
+        assert found.metrics is not None
+        assert found.metrics["test_brier"] == pytest.approx(metrics["test_brier"], rel=1e-4)
+    assert len(counts) == 1
+
+
 def test_a_name_that_is_registered_anew_is_compiled_anew(traced: list[int]) -> None:
     configs = [study(loss={"name": "own_counted", "r": 1.0}, reg=NONE, epochs=1)]
     (before,) = train_many(configs)

@@ -171,7 +171,9 @@ def _batches(rows: Rows, size: int, config: Config) -> tf.data.Dataset:
     orders = np.stack([order(config.seed, epoch, len(rows)) for epoch in range(config.epochs)])
     epochs = tf.data.Dataset.from_tensor_slices(orders)
     indices = epochs.flat_map(lambda own: tf.data.Dataset.from_tensor_slices(own).batch(size, drop_remainder=whole))
-    return indices.map(lambda own: tuple(tf.gather(array, own) for array in arrays))
+    batches = indices.map(lambda own: tuple(tf.gather(array, own) for array in arrays))
+    # Where Keras cannot tell how many there are, it says that they ran out.
+    return batches.apply(tf.data.experimental.assert_cardinality(config.epochs * math.ceil(len(rows) / size)))
 
 
 def until_diverged(history: History) -> History:

@@ -12,6 +12,7 @@ from lossreg.training._config import Config
 from lossreg.training._data import load_data
 from lossreg.training._errors import ConfigError
 from lossreg.training._initial import start
+from lossreg.training._stacking import side_effects
 
 _created: WeakKeyDictionary[keras.Model, dict[str, Any]] = WeakKeyDictionary()
 
@@ -58,7 +59,9 @@ def build_model(config: Config, loss: keras.losses.Loss, regularizer: keras.regu
     model = keras.Model(inputs, last, name=name)
     start(model, config.seed)
     optimizer = lossreg.optimizers.build(config.optimizer, key="optimizer")
-    model.compile(optimizer=optimizer, loss=loss, jit_compile=config.jit_compile)
+    # XLA compiles no Python.
+    compiled = config.jit_compile and not any("PyFunc" in each.type for each in side_effects(model))
+    model.compile(optimizer=optimizer, loss=loss, jit_compile=compiled)
     _created[model] = {"loss": loss, "reg": regularizer, **{f"model.{path}": made for path, made in terms.items()}}
     return model
 

@@ -21,22 +21,18 @@ import tensorflow as tf
 import lossreg
 from lossreg._tensors import refusal
 from lossreg.training._config import LEARNING_RATE, Config, read_config
-from lossreg.training._data import load_data
+from lossreg.training._data import Data, load_data
 from lossreg.training._errors import CannotVectorizeError
 from lossreg.training._fit import VALIDATION_LOSS, order, shuffles
 from lossreg.training._groups import SEED, AnyConfig, plain, split
 from lossreg.training._initial import InitialState
 from lossreg.training._metrics import require_fit
 from lossreg.training._model import build_model
+from lossreg.training._stacking import not_compiled, require_elementwise, require_stackable
 
 _EPOCHS_PER_CALL = 25
 _SECONDS_PER_CALL = 0.5  # between two calls, Ctrl-C is heard
 _PROBED = 64  # rows with which a loss is tried
-
-_ELEMENTWISE = {"adadelta", "adagrad", "adam", "adamax", "adamw", "ftrl", "lion", "nadam", "rmsprop", "sgd"}
-"""Keras's optimizers of which one weight does not notice another, so that stacked models do not."""
-
-_NORMS = ("clipnorm", "global_clipnorm", "ema_overwrite_frequency", "gradient_accumulation_steps")
 
 Progress = Callable[[int, int], None]
 """Called with the epochs done and their total, while many models train."""
@@ -70,16 +66,21 @@ class Program:
         self._specs = {key: specs[key] for key in ("loss", "reg")}
         rate = specs["optimizer"].numbers.get("learning_rate")
         self._schedule = rate if isinstance(rate, lossreg.Spec) else None
-        self._refuse_what_cannot_be_stacked(specs, config.precision)
+        require_elementwise(specs, config.precision)
         self.data = load_data(config)
         require_fit(config, self.data, specs["loss"])
         loss = lossreg.losses.build(specs["loss"], key="loss")
         self._model = build_model(config, loss, self._late)
+        another = dataclasses.replace(config, seed=config.seed ^ 1)
+        require_stackable(
+            self._model, specs["model"].owner, lambda: self._build(another), self.data.train.x[: config.batch_size]
+        )
         self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
         train, validation = self.data.train, self.data.parts.get("validation")
-        self._rows = tuple(map(tf.constant, train.arrays))
-        self._validation = tuple(map(tf.constant, validation.arrays)) if validation else ()
-        self._every = tf.constant(np.concatenate([rows.x for rows in self.data.parts.values()]))
+        # Variables, so that other data of the same shapes train in the same program.
+        self._rows, self._validation, (self._every,) = (
+            [tf.Variable(array, trainable=False) for array in arrays] for arrays in _arrays(self.data)
+        )
         self._batch_size = min(config.batch_size, len(train))
         self._shuffles = shuffles(config, self.data)
         self._patience = config.patience
@@ -122,27 +123,13 @@ class Program:
             self._advance(tf.constant(0), tf.zeros(orders.shape, tf.int32))
         except Exception as error:
             owners = " with ".join(spec.owner for spec in self._specs.values())
-            message = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-            raise CannotVectorizeError(f"{owners}: compiling it raised {message}") from error
+            raise not_compiled(self._model, owners, error) from error
         self.seconds_to_compile = time.perf_counter() - started
 
     def _build(self, config: Config) -> keras.Model:
         """Build a model in which the regularizer is made anew in each step."""
         loss = self._specs["loss"]
         return build_model(config, lossreg.losses.build(loss, key="loss"), self._late)
-
-    def _refuse_what_cannot_be_stacked(self, specs: Mapping[str, lossreg.Spec], precision: str) -> None:
-        optimizer = specs["optimizer"]
-        found = {**optimizer.settings, **optimizer.numbers}
-        together = next((name for name in _NORMS if found.get(name) is not None), None)
-        if optimizer.plugin.name not in _ELEMENTWISE or together or found.get("use_ema"):
-            why = f" with '{together or 'use_ema'}'" if together or found.get("use_ema") else ""
-            raise CannotVectorizeError(f"{optimizer.owner}{why} looks at more than one weight at a time")
-        if precision != "float32":
-            raise CannotVectorizeError(f"precision: {precision} trains one model at a time")
-        for path, term in specs["model"].walk("model"):
-            if term.registry in (lossreg.schedules, lossreg.learned):
-                raise CannotVectorizeError(f"{path}: {term.owner} trains with one model at a time")
 
     def by_part(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
         """Return one model's outputs by part of the data."""
@@ -180,14 +167,24 @@ class Program:
                 number.share(learned[f"{key}.{path}"])
         return created
 
-    def train(self, columns: Mapping[str, np.ndarray], epochs: int, on_progress: Progress | None) -> tuple[Any, ...]:
+    def train(
+        self, columns: Mapping[str, np.ndarray], epochs: int, data: Data, on_progress: Progress | None
+    ) -> tuple[Any, ...]:
         """Train as many models as the columns are long; what is missing to the program's size is filled up.
+
+        The data are of the shapes of the program's own.
 
         Returns the history, with arrays of shape `(epochs, models)`; the epochs of each model; outputs, losses,
         penalties, the models first; and by name what the numbers that changed came to.
         """
         with self._lock:
             models = len(columns[SEED])
+            if data is not self.data:
+                held = (self._rows, self._validation, [self._every])
+                for variables, arrays in zip(held, _arrays(data), strict=True):
+                    for variable, array in zip(variables, arrays, strict=True):
+                        variable.assign(array)
+                self.data = data
             padded = {key: np.pad(column, (0, self.size - models), mode="edge") for key, column in columns.items()}
             self._start(padded)
             kept: list[np.ndarray] = []
@@ -264,11 +261,12 @@ class Program:
             """Return rows by step; behind the last whole one stand what is left, and the first rows again."""
             return tf.reshape(tf.concat([part, part[: size - rest]], 0), (whole + 1, size, *part.shape[1:]))
 
+        held = [tf.convert_to_tensor(part) for part in self._rows]
         own = tf.transpose(steps(order), (0, 2, 1)) if self._shuffles else None
-        stacked = [] if self._shuffles else [steps(part) for part in self._rows]
+        stacked = [] if self._shuffles else [steps(part) for part in held]
 
         def batch(i: Any) -> list[Any]:
-            return [part[i] for part in stacked] if own is None else [tf.gather(part, own[i]) for part in self._rows]
+            return [part[i] for part in stacked] if own is None else [tf.gather(part, own[i]) for part in held]
 
         def train(kept: Any, count: int, batch: list[Any]) -> Any:
             losses, values = self._step(batch)
@@ -377,6 +375,13 @@ class Program:
         loss = created["loss"](y, y_hat, sample_weight)
         penalty = tf.add_n(penalties) if penalties else tf.zeros(())
         return y_hat, loss, penalty, tf.stack(values) if values else tf.zeros(0), rate, states
+
+
+def _arrays(data: Data) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Return the rows that are trained on, those of validation, and the inputs of all."""
+    train, validation = data.train, data.parts.get("validation")
+    every = np.concatenate([rows.x for rows in data.parts.values()])
+    return [*train.arrays], [*validation.arrays] if validation else [], [every]
 
 
 def _inside(numbers: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -13,14 +14,20 @@ from typing import Any
 import numpy as np
 
 import lossreg
-from lossreg.training._config import NODES
-from lossreg.training._errors import DivergedError
-from lossreg.training._fit import History, diverged, until_diverged
+from lossreg.training._config import NODES, read_config
+from lossreg.training._data import Data, load_data
+from lossreg.training._errors import CannotVectorizeError, DivergedError
+from lossreg.training._fit import History, diverged, fit, until_diverged
 from lossreg.training._groups import AnyConfig, Group, plain, split
-from lossreg.training._metrics import Metrics, measure
+from lossreg.training._metrics import Metrics, measure, require_fit
+from lossreg.training._model import build_model
 from lossreg.training._program import Program, Progress
+from lossreg.training._report import evaluate
+
+log = logging.getLogger(__name__)
 
 _PROGRAMS_KEPT = 8
+_OF_DATA = ("data", "task", "split", "scale", "label_noise", "class_weight")
 
 _KERAS_DEFAULTS = {
     **{"reg": "none", "optimizer": "adam", "epochs": 1, "batch_size": 32, "shuffle": True, "seed": 0, "scale": "none"},
@@ -71,8 +78,9 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
             raise ValueError(f"configs 0 and {index} are not of one group: {groups[0]} and {other}")
     columns = {key: np.array([values[key] for values in numbers]) for key in groups[0].varying}
     equal = {key: float(column[0]) for key, column in columns.items() if (column == column[0]).all()}
-    program = _program(configs[0], groups[0], len(configs), equal)
-    history, ran, y_hat, losses, penalties, values = program.train(columns, groups[0].epochs, on_progress)
+    data = load_data(plain(configs[0]))
+    program = _program(configs[0], groups[0], len(configs), equal, data)
+    history, ran, y_hat, losses, penalties, values = program.train(columns, groups[0].epochs, data, on_progress)
     seconds = (time.perf_counter() - started) / len(configs)
 
     def trained(index: int) -> Trained:
@@ -84,7 +92,7 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
         measured["values"] = {name: float(column[index]) for name, column in values.items()}
         outputs = program.by_part(y_hat[index])
         try:
-            metrics = measure(program.data, outputs, **measured, epochs_run=len(own["loss"]), seconds=seconds)
+            metrics = measure(data, outputs, **measured, epochs_run=len(own["loss"]), seconds=seconds)
         except DivergedError as error:
             return Trained(own, error=error)
         return Trained(own, metrics)
@@ -107,7 +115,8 @@ def fit_many(
         on_progress: called after every few epochs with the epochs done and their total.
 
     Returns:
-        What became of each, in order; see `train_many`, also for what it raises.
+        What became of each, in order; see `train_many`, also for what it raises. What cannot train in one program is
+        told with the name of the layer or the plugin, and trains one by one.
 
     Example:
     >>> import keras, numpy as np
@@ -137,21 +146,44 @@ def fit_many(
             groups.setdefault(split(config)[0], []).append(index)
         found: dict[int, Trained] = {}
         for indices in groups.values():
-            trained = train_many([whole[index] for index in indices], on_progress=on_progress)
+            own = [whole[index] for index in indices]
+            try:
+                trained = train_many(own, on_progress=on_progress)
+            except CannotVectorizeError as error:
+                log.warning("%s; %d models train one by one", error, len(own))
+                trained = [*map(_alone, own)]
             found |= dict(zip(indices, trained, strict=True))
         return [found[index] for index in range(len(whole))]
+
+
+def _alone(values: Mapping[str, Any]) -> Trained:
+    """Train one model by Keras's own fit."""
+    started, config = time.perf_counter(), read_config(values)
+    loss, reg = (NODES[key].build(values[key], key=key) for key in ("loss", "reg"))
+    require_fit(config, load_data(config), lossreg.losses.parse(values["loss"], key="loss"))
+    history = fit(model := build_model(config, loss, reg), config)
+    if error := diverged(history):
+        return Trained(history, error=error)
+    seconds = time.perf_counter() - started
+    return Trained(history, evaluate(model, config, epochs_run=len(history["loss"]), seconds=seconds))
 
 
 _numbers = itertools.count()
 _programs: OrderedDict[Any, Program] = OrderedDict()
 
 
-def _program(example: AnyConfig, group: Group, models: int, equal: Mapping[str, float]) -> Program:
-    """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling."""
+def _program(example: AnyConfig, group: Group, models: int, equal: Mapping[str, float], data: Data) -> Program:
+    """Return a program for so many models: one that is compiled already, if filling it up costs less than compiling.
+
+    Data of the same shapes share a program: other rows held out, other labels flipped.
+    """
     values = plain(example)
     specs = {key: registry.parse(values[key], key=key) for key, registry in NODES.items()}
-    plugins = [inner.plugin.load() for spec in specs.values() for _, inner in spec.walk()]
-    key = (group.shared, group.varying, *map(id, plugins))  # a name may be registered anew
+    plugins = [inner.plugin.load() for name, spec in specs.items() if name != "data" for _, inner in spec.walk()]
+    shared = split({name: value for name, value in values.items() if name not in _OF_DATA})[0].shared
+    shapes = [(part, *((a.shape, a.dtype.str) for a in rows.arrays)) for part, rows in data.parts.items()]
+    # A name may be registered anew.
+    key = (shared, group.varying, data.task, data.outputs, *shapes, *map(id, plugins))
     fitting = [
         (found.size, own)
         for own, found in _programs.items()
