@@ -219,3 +219,8 @@ def diabetes() -> Arrays:
 
     x, y = load_diabetes(return_X_y=True)
     return x, y
+
+
+# Which task a data set is for, where it is not binary: the example that `lossreg show` prints has a loss for it.
+wine.lossreg_tasks = digits.lossreg_tasks = ("multiclass",)  # type: ignore[attr-defined]
+diabetes.lossreg_tasks = ("regression",)  # type: ignore[attr-defined]

@@ -222,6 +222,22 @@ class TestShow:
         assert shown["command"] == "python train.py loss=with_parameters loss.scale=<float>"
         assert shown["docstring"] == "Scaled error; scale has no default."
 
+    @pytest.mark.parametrize(
+        ("name", "command"),
+        [
+            ("mlp", "model=mlp model.activation=sigmoid"),
+            ("breast_cancer", "data=breast_cancer data.seed=0"),
+            ("csv", "data=csv data.path=<str> data.target=<str>"),
+            ("wine", "data=wine loss=categorical_crossentropy"),
+            ("diabetes", "data=diabetes loss=mse"),
+            ("adam", "optimizer=adam optimizer.learning_rate=0.001"),
+            ("quantile", "loss=quantile data=diabetes loss.tau=0.5"),
+            ("categorical_crossentropy", "loss=categorical_crossentropy data=wine loss.from_logits=false"),
+        ],
+    )
+    def test_its_command_is_of_its_group_and_for_its_task(self, name: str, command: str, call: Any) -> None:
+        assert json.loads(call("show", name, "--json")[1])[0]["command"] == f"python train.py {command}"
+
     def test_a_name_of_both_kinds_shows_both(self, installed: None, call: Any) -> None:
         _, output, _ = call("show", "keras_class")
         assert "loss every-kind/keras_class" in output

@@ -13,6 +13,12 @@ from lossreg._errors import printable
 from lossreg._startup import quiet_startup
 from lossreg.cli._list import Entry, entry
 
+_OF_TASKS = {
+    "multiclass": {"data": "wine", "loss": "categorical_crossentropy"},
+    "regression": {"data": "diabetes", "loss": "mse"},
+}
+"""What stands beside a loss or a data set in a command, by task."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a plugin, bare or as <distribution>/<name>")
@@ -42,8 +48,12 @@ def _usage(shown: Entry) -> dict[str, Any]:
     kind = KINDS[shown.kind].kind
     config, group, key = {"name": shown.name}, kind.config_group, kind.config_group
     words = ["python train.py", f"{group}={shown.name}"]
-    if not kind.numbers:  # it stands for a number itself; `mix` is a loss with a number `r`
+    if shown.kind in ("schedule", "learned"):  # it stands for a number itself; `mix` is a loss with a number `r`
         words, key = ["python train.py loss=mix", f"+{group}@loss.r={shown.name}"], "loss.r"
+    tasks = {task.partition("_")[0] for task in shown.description.tasks}
+    if tasks and "binary" not in tasks:  # as the default data set and the default loss are
+        others = {task: example for task, example in _OF_TASKS.items() if task in tasks}
+        words += [f"{key}={name}" for own in [*others.values()][:1] for key, name in own.items() if key != group]
     required, optional = [], []
     for parameter, known in zip(shown.description.parameters, shown.as_dict()["parameters"], strict=True):
         config[parameter.name] = known.get("default", "???")
@@ -52,9 +62,13 @@ def _usage(shown: Entry) -> dict[str, Any]:
         elif parameter.required:
             required.append(f"{key}.{parameter.name}=<{parameter.type_name}>")
         elif isinstance(parameter.config_default, (bool, int, float, str)):
-            optional.append(f"{key}.{parameter.name}={str(parameter.config_default).replace('True', 'true')}")
+            optional.append(f"{key}.{parameter.name}={_word(parameter.config_default)}")
     command = " ".join([*words, *(required or optional[:1])])
     return {"docstring": shown.description.docstring, "config": config, "command": command}
+
+
+def _word(value: bool | float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _text(shown: Entry) -> str:
@@ -69,7 +83,7 @@ def _text(shown: Entry) -> str:
         f"  state: {shown.state}" + (f": {shown.reason}" if shown.reason else "")
     ]
     if about:
-        if KINDS[shown.kind].kind.numbers:  # there are checks of losses and regularizers
+        if shown.kind in ("loss", "regularizer"):
             both = sum(bool(registry.matches(name)) for registry in KINDS.values()) > 1
             usage["command"] += f"\npython -m lossreg check {shown.name}" + (f" --kind {shown.kind}" if both else "")
         usage["parameters"] = "\n".join(map(str, about.parameters))

@@ -73,6 +73,8 @@ def _panels(model: keras.Model, data: Data) -> list[Callable[[Axes], None]]:
         def panel(axes: Axes) -> None:
             draw(axes)
             axes.set_title(f"{title}, {part} rows")
+            if axes.get_legend():
+                axes.legend(loc="best")  # scikit-learn's own covers points
 
         return panel
 

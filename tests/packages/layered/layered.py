@@ -58,9 +58,10 @@ def reading(inputs, outputs, regularizer):
 
 
 def scripted(inputs, outputs, regularizer):
-    x = keras.layers.Dense(outputs)(inputs)
-    doubled = lambda x: tf.ensure_shape(tf.py_function(lambda x: 1.0 * x, [x], tf.float32), x.shape)
-    return keras.layers.Lambda(doubled, name="python")(x)
+    def python(x):
+        return tf.ensure_shape(tf.py_function(lambda x: 1.0 * x, [x], tf.float32), x.shape)
+
+    return keras.layers.Lambda(python, name="python")(keras.layers.Dense(outputs)(inputs))
 
 
 def scaling(inputs, outputs, regularizer):
