@@ -8,10 +8,12 @@ python examples/comparison/compare.py
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,8 +97,8 @@ class Budget:
     """How much is tried: rounds of a population of trials, on so many seeds; and how many seeds are tested."""
 
     rounds: int = 4
-    population: int = 10
-    tuning: int = 3
+    population: int = 8
+    tuning: int = 2
     seeds: int = 30
     epochs: int = 200
 
@@ -133,8 +135,10 @@ def scored(method: str, setting: str, population: Sequence[Values], seed: int, e
         return [each.metrics or {} for each in fit_many(MODEL, data, configs)]
     parts, found = load_data({**shared, "data": data}).parts, []
     for values in population:
-        model: Any = GradientBoostingClassifier(random_state=seed, **values) if "max_depth" in values else None
-        model = model or LogisticRegression(max_iter=1000, **values)
+        boosted = method == "gradient boosting"
+        model: Any = (
+            GradientBoostingClassifier(random_state=seed, **values) if boosted else LogisticRegression(**values)
+        )
         model.fit(parts["train"].x, parts["train"].y[:, 0])
         own: dict[str, float] = {}
         for part in ("validation", "test"):
@@ -157,6 +161,25 @@ def tuned(method: str, setting: str, budget: Budget) -> Values:
             tried[trial.number] = values
             study.tell(trial, sum(each.get("validation_auc", 0.0) for each in own) / budget.tuning)
     return tried[study.best_trial.number]
+
+
+def compared(method: str, settings: Iterable[str], budget: Budget) -> dict[str, tuple[Values, list[dict[str, str]]]]:
+    """Tune and test a method, in a process of its own; return by setting the best numbers, and a row for each seed."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with lossreg.quiet_startup():
+        import keras  # noqa: F401 - loaded without its chatter
+    found = {}
+    for setting in settings:
+        best, rows = tuned(method, setting, budget), []
+        for seed in range(budget.seeds):
+            (own,) = scored(method, setting, [best], seed, budget.epochs)
+            row = {"job": f"{method} {seed}", "status": "completed" if own else "diverged", "method": method}
+            measured = {f"test_{score}": str(own.get(f"test_{score}", "")) for score in SCORES}
+            rows.append(row | {"seed": str(seed)} | measured)
+        found[setting] = best, rows
+        print(f"{method}, {setting}", flush=True)
+    return found
 
 
 def summaries(rows: Sequence[Mapping[str, str]]) -> dict[str, Summary]:
@@ -253,22 +276,13 @@ def main() -> None:
     losses, settings = (
         ([BASELINE, "generalized_crossentropy"], [*SETTINGS][1:2]) if arguments.quick else (RANGES, SETTINGS)
     )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     started = time.perf_counter()
-    best: dict[str, dict[str, Values]] = {setting: {} for setting in settings}
-    rows: dict[str, list[dict[str, str]]] = {setting: [] for setting in settings}
-    with lossreg.quiet_startup():
-        import keras  # noqa: F401 - loaded without its chatter
-    for method in [*losses, "logistic regression", "gradient boosting"]:
-        for setting in settings:
-            best[setting][method] = tuned(method, setting, budget)
-            for seed in range(budget.seeds):
-                (own,) = scored(method, setting, [best[setting][method]], seed, budget.epochs)
-                row = {"job": str(len(rows[setting])), "status": "completed" if own else "diverged", "method": method}
-                measured = {f"test_{score}": str(own.get(f"test_{score}", "")) for score in SCORES}
-                rows[setting].append(row | {"seed": str(seed)} | measured)
-            print(f"{time.perf_counter() - started:5.0f} s  {method}, {setting}", flush=True)
+    methods = [*losses, "logistic regression", "gradient boosting"]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        runs = [pool.submit(compared, method, settings, budget) for method in methods]
+        results = [run.result() for run in runs]
+    best = {setting: {m: own[setting][0] for m, own in zip(methods, results, strict=True)} for setting in settings}
+    rows = {setting: [row for own in results for row in own[setting][1]] for setting in settings}
     found = {setting: summaries(own) for setting, own in rows.items()}
     draw(found, arguments.output / "images" / "comparison.png")
     text = TEXT.format(
