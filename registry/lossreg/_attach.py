@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     import keras
 
 
-def attach(model: keras.Model, *, static: bool = False) -> None:
+def attach(model: keras.Model, *, static: bool = False, terms: bool = False) -> None:
     """Let the schedules and learned numbers in a model's loss and regularizers follow its training.
 
     Schedules then have the value of the optimizer's step, `model.optimizer.iterations`, as a schedule of the learning
@@ -24,6 +25,9 @@ def attach(model: keras.Model, *, static: bool = False) -> None:
             A loss follows the model that it was attached to last.
         static: whether constants are numbers in compiled code, too, so that they cannot be assigned after compiling. A
             step of a small model in a compiled loop then is somewhat faster.
+        terms: whether the terms of its losses and the penalties of its regularizers are metrics of the model, too,
+            which Keras then logs, and `evaluate` returns. Each has the name of its place in the model, as
+            `loss.terms.a` and `dense.kernel_regularizer`. Attached again, the model keeps them.
 
     Raises:
         NotAttachedError: if the model is not compiled; or, where there are learned numbers, was trained with an
@@ -50,9 +54,11 @@ def attach(model: keras.Model, *, static: bool = False) -> None:
     if optimizer is None:
         raise NotAttachedError(f"model '{model.name}' is not compiled: call model.compile(…) before lossreg.attach.")
     variables: dict[int, Any] = {}
-    for each in created_in(model):
+    for each in created_in(model).values():
         each.follow(lambda: model.optimizer.iterations, static)
         variables |= {id(t): t for number in each.numbers.values() if (t := number.trained) is not None}
+    if terms or getattr(model, "recorded_terms", None) is not None:
+        _show_terms(model)
     if not variables and getattr(model, "learned_numbers", None) is None:
         return
     host = _host(model)
@@ -80,35 +86,73 @@ def attach(model: keras.Model, *, static: bool = False) -> None:
             for holder in (model, host):  # Keras saves what a model has, and trains what its layers have
                 holder.learned_numbers = attached
         except ValueError as error:
-            raise NotAttachedError(
-                f"model '{model.name}' is built, so that its learned numbers would have no place in it: "
-                "call lossreg.attach after model.compile(…), before the model is built."
-            ) from error
+            raise _no_place(model, "learned numbers") from error
     attached.hold([*variables.values()])
 
 
-def created_in(model: keras.Model) -> list[Any]:
-    """Return what registries created of a compiled model's losses, metrics and regularizers, each once."""
+def _show_terms(model: keras.Model) -> None:
+    """Make metrics of the terms and penalties of a model."""
     import keras
 
-    found: dict[int, Any] = {}
+    from lossreg._bound import columns
+    from lossreg._terms import Terms, watch
+
+    losses = [*map(id, keras.tree.flatten(model.loss))]
+    found = created_in(model).items()
+    shown = columns({k: v for k, v in found if id(v) in losses or isinstance(v, keras.regularizers.Regularizer)})
+    if (held := getattr(model, "recorded_terms", None)) is None:
+        if not shown:
+            return  # no metric, no cost
+        try:
+            model.recorded_terms = held = Terms()
+        except ValueError as error:
+            raise _no_place(model, "terms") from error
+        watch(model, lambda: held.places.values(), held.keep)
+    held.hold(shown)
+    for name in ("train", "test"):  # what was compiled before
+        if getattr(model, f"{name}_function", None) is not None:
+            getattr(model, f"make_{name}_function")(force=True)
+
+
+def _no_place(model: keras.Model, what: str) -> NotAttachedError:
+    return NotAttachedError(
+        f"model '{model.name}' is built, so that its {what} would have no place in it: "
+        "call lossreg.attach after model.compile(…), before the model is built."
+    )
+
+
+def created_in(model: keras.Model) -> dict[str, Any]:
+    """Return what registries created of a compiled model's losses, metrics and regularizers, each once, by its place.
+
+    The first place that it stands in: a loss as Keras's logs call it, else the layer and its attribute.
+    """
+    import keras
+
+    found: dict[str, Any] = {}
     # The loss first, then in the order of the layers: a saved model knows what was learned by its place.
-    pending: list[Any] = [getattr(model, "loss", None), model.metrics, model, model.variables]
+    loss, outputs = getattr(model, "loss", None), getattr(model, "output_names", ())
+    if isinstance(loss, (list, tuple)):
+        loss = dict(zip(outputs if len(outputs) == len(loss) else range(len(loss)), loss, strict=True))
+    pending: list[tuple[str, Any]] = [("loss", loss), ("metrics", model.metrics), ("", model), ("", model.variables)]
     seen: set[int] = set()
     while pending:
-        value = pending.pop(0)
+        place, value = pending.pop(0)
         if id(value) in seen:
             continue
         seen.add(id(value))
         if is_created(value) and hasattr(value, "numbers"):
-            found[id(value)] = value
+            places = (f"{place}_{n}" if n else place for n in itertools.count())
+            found[next(free for free in places if free not in found)] = value
         elif isinstance(value, Mapping):
-            pending += value.values()
+            pending += [(f"{name}_loss" if place == "loss" else place, each) for name, each in value.items()]
         elif isinstance(value, (list, tuple)):
-            pending += value
+            pending += [(place, each) for each in value]
         elif isinstance(value, (keras.Layer, keras.metrics.Metric, keras.Variable)):
-            pending += vars(value).values()  # also of a layer that is not built, and of a metric made of a loss
-    return [*found.values()]
+            # Also of a layer that is not built, and of a metric made of a loss.
+            is_variable = isinstance(value, keras.Variable)
+            start = f"{value.path.replace('/', '.')}_" if is_variable else f"{value.name}."
+            pending += [(start + name.strip("_"), each) for name, each in vars(value).items()]
+    return found
 
 
 def _host(model: keras.Model) -> Any:

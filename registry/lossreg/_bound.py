@@ -24,8 +24,9 @@ from lossreg._plugin import settings_kept
 from lossreg._saving import Created
 from lossreg._signature import PLAIN, check_value
 from lossreg._source import STYLE
-from lossreg._spec import Spec, is_number
+from lossreg._spec import Spec, is_number, join
 from lossreg._tensors import dtype_of, reason, refusal, state_of
+from lossreg._terms import Place, recorded
 
 
 class Bound(Created):
@@ -75,17 +76,12 @@ class Bound(Created):
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters with the values that they have now, as a config has them."""
-        return self._given(lambda number: number.config(), lambda term: term.node)
-
-    def _given(self, show_number: Callable[[Number], Any], show_term: Callable[[Any], Any]) -> dict[str, Any]:
-        """Return the parameters, with what the functions make of numbers and of terms."""
         return self._arguments(
-            lambda path, value: show_number(value) if isinstance(value, Number) else value,
-            lambda path, term: show_term(term),
+            lambda _, value: value.config() if isinstance(value, Number) else value, lambda _, term: term.node
         )
 
     def _shown(self) -> dict[str, Any]:
-        return self._given(lambda number: number, lambda term: term)
+        return self._arguments(lambda _, number: number, lambda _, term: term)
 
     def __getattr__(self, name: str) -> Any:
         if self._spec is None or (name.startswith("_") and name not in self._described):
@@ -201,6 +197,9 @@ class Bound(Created):
 
     def _call(self, *data: Any) -> Any:
         """Call the plugin with the data: what a loss of Keras returns per sample, what else returns when called."""
+        return recorded(self, self._terms, lambda: self._called(data), lambda term: term)
+
+    def _called(self, data: tuple[Any, ...]) -> Any:
         try:
             with settings_kept():
                 value = unreduced(self._function_for(data))(*data)
@@ -313,6 +312,21 @@ class _Numbers(dict[str, Any]):
             raise ParameterError(f"{owner} was given no number for '{path}'; in {self._name}: {known}")
         self._bound._assign(path, value)
         super().__setitem__(key, self._bound._own[path].now())
+
+
+def columns(created: Mapping[str, Any]) -> dict[str, Place]:
+    """Return what has a column, by name: the regularizers, and every term, of what was created by its name."""
+
+    def inside(owner: Any) -> list[str]:
+        return ["", *(join(path, inner) for path, term in owner._terms.items() for inner in inside(term))]
+
+    return {
+        join(name, path): Place(id(owner), path, is_penalty)
+        for name, owner in created.items()
+        if isinstance(owner, Bound)
+        for is_penalty in [isinstance(owner, keras.regularizers.Regularizer)]
+        for path in inside(owner)[not is_penalty :]
+    }
 
 
 def function_of(created: Bound) -> Callable[..., Any]:

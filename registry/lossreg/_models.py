@@ -111,7 +111,7 @@ def _load_with_learned(path: Path, compile_config: dict[str, Any]) -> keras.Mode
     model = keras.models.load_model(path, safe_mode=True, compile=False)
     model.compile(**keras.saving.deserialize_keras_object(compile_config))
     first: dict[int, Any] = {}
-    for each in created_in(model):
+    for each in created_in(model).values():
         for number in each.numbers.values():
             if number.saved_as is not None:  # one variable in several places is one again
                 number.share(first.setdefault(number.saved_as, number.trained))

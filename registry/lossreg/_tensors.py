@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from lossreg._errors import BrokenPluginError, text_of
+from lossreg._terms import recording
 
 CROSSED = "every target was compared with every prediction"
 MIXED = "what a sample is worth depends on the others in its batch"
@@ -59,7 +60,7 @@ def refusal(
         with tf.variable_creator_scope(_refuse_to_create):
             return make(tensors)(*data)
 
-    with tf.init_scope():
+    with tf.init_scope(), recording():  # what is tried is no part of a step
         tensors = {path: tf.cast(number, dtype) for path, number in numbers.items()}
         specs = [keras.tree.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), part) for part in data]
         try:
@@ -91,7 +92,7 @@ def crossing(make: Callable[[], Callable[..., Any]], y_true: Any, y_pred: Any) -
     Two samples together are held against each alone, and against all pairs. The loss is traced first, so that nothing
     is drawn, counted or kept.
     """
-    with contextlib.suppress(Exception), warnings.catch_warnings(), tf.init_scope():
+    with contextlib.suppress(Exception), warnings.catch_warnings(), tf.init_scope(), recording():
         warnings.simplefilter("ignore")  # the shapes are not those of the data
         random = np.random.default_rng(0)
         y, p = (example(x, random, samples=2) for x in (y_true, y_pred))

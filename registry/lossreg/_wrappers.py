@@ -15,6 +15,7 @@ from lossreg._bound import Bound, unreduced
 from lossreg._errors import ShapeError
 from lossreg._spec import Spec
 from lossreg._tensors import CROSSED, crossing
+from lossreg._terms import recorded
 
 
 @keras.saving.register_keras_serializable("lossreg")
@@ -41,6 +42,11 @@ class RegisteredLoss(Bound, keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the reduced loss: a scalar, unless the reduction is `"none"`."""
+        data = y_true, y_pred, sample_weight
+        terms = {"": self, **self._terms}
+        return recorded(self, terms, lambda: self._reduce(*data), lambda term: _Reduced(self, term)(*data))
+
+    def _reduce(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
         if self._is_keras_loss and type(self._function).__call__ is not keras.losses.Loss.__call__:
             function: Any = self._function_for((y_true, y_pred))
             function.reduction = self.reduction
@@ -104,6 +110,17 @@ class RegisteredLoss(Bound, keras.losses.Loss):
         loss: RegisteredLoss = super().from_config(config)
         loss.__dict__["reduction"] = config["reduction"]  # a parameter may be called so, too
         return loss
+
+
+class _Reduced(keras.losses.Loss):
+    """A term, weighted and reduced by Keras as the loss is that it is a term of."""
+
+    def __init__(self, loss: keras.losses.Loss, value: Any) -> None:
+        super().__init__(loss.name, loss.reduction, loss.dtype)
+        self.value = value
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.value
 
 
 def _same_rank(y_true: Any, y_pred: Any) -> tuple[Any, Any]:

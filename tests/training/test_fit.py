@@ -10,7 +10,7 @@ import pytest
 
 from lossreg.training import build_model, evaluate, fit, load_data, read_config
 from lossreg.training._fit import order
-from tests.training.study import Plain, study
+from tests.training.study import Plain, model_of, study
 
 
 def plain_fit(ours: keras.Model, optimizer: str, rows: tuple[Any, ...], **settings: Any) -> tuple[keras.Model, Any]:
@@ -91,3 +91,18 @@ def test_jit_compile_trains_too() -> None:
     metrics = evaluate(model, config, epochs_run=12, seconds=0)
     assert np.isfinite(history["loss"]).all()
     assert metrics["brier"] == pytest.approx(metrics["loss"], rel=1e-6)
+
+
+def test_terms_and_penalties_are_in_the_history_and_sum_up_to_the_loss() -> None:
+    both = {"name": "weighted", "terms": {"a": {"name": "bce"}, "b": {"name": "mse"}}, "weights": {"a": 0.8, "b": 0.2}}
+    changes = {"loss": both, "reg": {"name": "l2custom", "r": 0.01}, "class_weight": "balanced"}
+    config = read_config(moons(epochs=2, model__penalized=["hidden_kernel", "hidden_activity"], **changes))
+    history = fit(model_of(config), config)
+    terms = ["loss.terms.a", "loss.terms.b", "reg"]
+    assert [*history] == ["loss", *terms, *(f"validation_{name}" for name in ("loss", *terms))]
+    for part in ("", "validation_"):
+        a, b, penalty = (history[f"{part}{name}"] for name in terms)
+        np.testing.assert_allclose(0.8 * a + 0.2 * b + penalty, history[f"{part}loss"], rtol=1e-5)
+        assert (penalty > 0.01).all()
+    without = read_config(moons(epochs=2))
+    assert [*fit(model_of(without), without)] == ["loss", "validation_loss"]  # no column of `none`

@@ -248,6 +248,7 @@ DEEP = {"name": "mlp", "hidden_units": [5, 3], "activation": "relu", "batch_norm
 ANY: dict[str, Plain] = {
     "two layers, batch normalisation, shuffled batches, early stopping": {
         "model": DEEP,
+        "loss": weighted(MSE, 0.3),
         "patience": 2,
         "optimizer": {"name": "adam", "learning_rate": 0.1},
     },

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -17,41 +17,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 import lossreg
+from lossreg._bound import columns
+from lossreg._terms import Place, watch
 from lossreg.training._config import LEARNING_RATE, Config
 from lossreg.training._data import Data, Rows, load_data
 from lossreg.training._errors import DivergedError
 from lossreg.training._model import created_by_key
 
 History = dict[str, np.ndarray]
-"""Arrays of shape `(epochs,)` by name: `"loss"`, `"validation_loss"`, and the key of each number that changed."""
+"""Arrays of shape `(epochs,)` by name: `"loss"`, the key of each term, penalty, and number that changed; and with
+`validation_` before it of the loss, terms and penalties."""
 
-VALIDATION_LOSS = "validation_loss"
+VALIDATION = "validation_"
+VALIDATION_LOSS = f"{VALIDATION}loss"
 
 _REPORTS = 20  # how often a fit reports its progress
 _LINES = 5  # how many lines it prints where there is no terminal
-
-
-class RecordingModel(keras.Model):
-    """A model that keeps the loss of every training step, as Keras's own history does for every epoch.
-
-    Keras gives a callback one running mean per execution; with many steps per execution the single steps are lost.
-    """
-
-    def record(self, steps: int, changing: dict[str, Callable[[str], Any]]) -> None:
-        """Make room for what is kept of so many steps; the model is compiled and attached."""
-        self.changing = changing
-        self.kept = tf.Variable(np.full((steps, 1 + len(self.changing)), np.nan, np.float32), trainable=False)
-
-    def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """Return Keras's loss, penalty included, and keep it if this is a training step."""
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training=training)
-        if training:
-            step = tf.cast(self.optimizer.iterations.value, tf.int32)
-            values = [value("float32") for value in self.changing.values()]
-            self.kept.scatter_nd_update([[step]], [tf.stack([tf.cast(loss, tf.float32), *values])])
-        return loss
 
 
 def changing(model: keras.Model) -> dict[str, Callable[[str], Any]]:
@@ -76,14 +57,14 @@ def changing(model: keras.Model) -> dict[str, Callable[[str], Any]]:
 class _Watch(keras.callbacks.Callback):
     """Shows the progress, a bar on a terminal and lines elsewhere, and stops at the first loss that is not finite."""
 
-    def __init__(self, bar: Progress, config: Config, steps_per_epoch: int) -> None:
+    def __init__(self, bar: Progress, config: Config, steps_per_epoch: int, kept: tf.Variable) -> None:
         super().__init__()
-        self.bar, self.steps_per_epoch, self.epochs = bar, steps_per_epoch, config.epochs
+        self.bar, self.steps_per_epoch, self.epochs, self.kept = bar, steps_per_epoch, config.epochs, kept
         self.task = bar.add_task("epoch", total=config.epochs, loss=math.nan)
         self.lines = 0 if config.verbose and bar.console.quiet else _LINES
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        losses = self.model.kept.numpy()[: int(self.model.optimizer.iterations), 0]
+        losses = self.kept.numpy()[: int(self.model.optimizer.iterations), 0]
         epoch, loss = len(losses) // self.steps_per_epoch, float(losses[-1])
         self.bar.update(self.task, completed=epoch, loss=loss)
         if (lines := epoch * _LINES // self.epochs) > self.lines:
@@ -107,8 +88,9 @@ def fit(model: keras.Model, config: Config) -> History:
 
     Returns:
         The loss of every epoch, penalty included: the mean over its examples; `validation_loss` likewise, of all rows
-        held out for it. And by config key the numbers that changed: the value with which the last step of each epoch
-        was taken. Where the loss became NaN or infinite, the history ends with that epoch.
+        held out for it. By config key, likewise, the terms of the loss, unweighted, and the penalties that are not 0
+        throughout. And by config key the numbers that changed: the value with which the last step of each epoch was
+        taken. Where the loss became NaN or infinite, the history ends with that epoch.
 
     Raises:
         lossreg.BrokenPluginError: if a plugin does not take a tensor where a schedule or a learned number stands.
@@ -120,20 +102,33 @@ def fit(model: keras.Model, config: Config) -> History:
     steps = config.epochs * steps_per_epoch
 
     lossreg.attach(model, static=True)
-    recorder = RecordingModel(model.inputs, model.outputs, name=model.name)
+    recorder = keras.Model(model.inputs, model.outputs, name=model.name)
     at_once = steps_per_epoch if validation else math.ceil(steps / _REPORTS)
     recorder.compile(model.optimizer, model.loss, jit_compile=model.jit_compile, steps_per_execution=at_once)
     lossreg.attach(recorder, static=True)
-    recorder.record(steps, changing(model))
+    terms, changes = columns(created_by_key(model)), changing(model)
+    # Keras keeps means over an execution; with many steps per execution the single steps would be lost.
+    kept = tf.Variable(np.full((steps, 1 + len(terms) + len(changes)), np.nan, np.float32), trainable=False)
+    validated = tf.Variable(np.full((config.epochs, len(terms)), np.nan, np.float32), trainable=False)
+
+    def keep(loss: Any, values: list[Any], rows: Any, training: bool) -> None:
+        step = tf.cast(model.optimizer.iterations.value, tf.int32)
+        row = [tf.cast(value, tf.float32) for value in (loss, *values)]
+        if training:
+            kept.scatter_nd_update([[step]], [tf.stack([*row, *(value("float32") for value in changes.values())])])
+        elif terms:
+            validated.scatter_nd_update([[step // steps_per_epoch - 1]], [tf.stack(row[1:])])
+
+    watch(recorder, terms.values, keep)
     model.optimizer.build(model.trainable_variables)  # built inside the first step, it would be traced twice
-    columns = (TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}"))
+    shown = (TextColumn("epoch"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}"))
     console = Console(quiet=not (config.verbose and sys.stdout.isatty()))
     settings: dict[str, Any] = {}
     if validation:  # else all epochs are one of Keras's
         settings = {"epochs": config.epochs, "steps_per_epoch": steps_per_epoch}
         settings |= {"validation_data": validation.arrays, "validation_batch_size": len(validation)}
-    with Progress(*columns, TextColumn("ETA"), TimeRemainingColumn(), console=console, disable=console.quiet) as bar:
-        callbacks: list[keras.callbacks.Callback] = [_Watch(bar, config, steps_per_epoch)]
+    with Progress(*shown, TextColumn("ETA"), TimeRemainingColumn(), console=console, disable=console.quiet) as bar:
+        callbacks: list[keras.callbacks.Callback] = [_Watch(bar, config, steps_per_epoch, kept)]
         if config.patience:
             callbacks.append(
                 keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
@@ -141,14 +136,16 @@ def fit(model: keras.Model, config: Config) -> History:
         batches = _batches(train, batch_size, config)
         logs = recorder.fit(batches, callbacks=callbacks, shuffle=False, verbose=0, **settings).history
 
-    kept = recorder.kept.numpy().astype(np.float64).reshape(config.epochs, steps_per_epoch, -1)
-    sizes = np.minimum(batch_size, len(train) - batch_size * np.arange(steps_per_epoch))
-    changed = dict(zip(recorder.changing, kept[:, -1, 1:].T, strict=True))
-    history = {"loss": np.ascontiguousarray(kept[:, :, 0]) @ (sizes / len(train)), **changed}
+    found = kept.numpy().astype(np.float64).reshape(config.epochs, steps_per_epoch, -1)
+    share = np.minimum(batch_size, len(train) - batch_size * np.arange(steps_per_epoch)) / len(train)
+    history = {name: np.ascontiguousarray(found[:, :, i]) @ share for i, name in enumerate(["loss", *terms])}
+    history |= dict(zip(changes, found[:, -1, len(history) :].T, strict=True))
     if validation:
-        found = np.array(logs["val_loss"])
-        history = {name: values[: len(found)] for name, values in history.items()} | {VALIDATION_LOSS: found}
-    return until_diverged(history)
+        ran = len(logs["val_loss"])
+        own = [np.array(logs["val_loss"]), *validated.numpy().astype(np.float64).T]
+        history |= dict(zip((f"{VALIDATION}{name}" for name in ("loss", *terms)), own, strict=True))
+        history = {name: values[:ran] for name, values in history.items()}
+    return without_absent(until_diverged(history), terms)
 
 
 def shuffles(config: Config, data: Data) -> bool:
@@ -174,6 +171,12 @@ def _batches(rows: Rows, size: int, config: Config) -> tf.data.Dataset:
     batches = indices.map(lambda own: tuple(tf.gather(array, own) for array in arrays))
     # Where Keras cannot tell how many there are, it says that they ran out.
     return batches.apply(tf.data.experimental.assert_cardinality(config.epochs * math.ceil(len(rows) / size)))
+
+
+def without_absent(history: History, terms: Mapping[str, Place]) -> History:
+    """Return a history without the penalties that are 0 throughout, as that of `none`."""
+    absent = [name for name, place in terms.items() if place.is_penalty and not history[name].any()]
+    return {name: values for name, values in history.items() if name.removeprefix(VALIDATION) not in absent}
 
 
 def until_diverged(history: History) -> History:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from lossreg.training._config import Config
 from lossreg.training._data import Data, load_data
-from lossreg.training._fit import VALIDATION_LOSS, History
+from lossreg.training._fit import VALIDATION, History
 from lossreg.training._report import in_batches
 
 _SURFACE = 101  # points along each side
@@ -22,14 +22,14 @@ _SURFACE = 101  # points along each side
 def plot_report(model: keras.Model, history: History, config: Config, title: str) -> Figure:
     """Draw the loss over the epochs, that of validation with it, and what the outputs are worth.
 
-    Below the loss stand the schedules and learned numbers, each with its own axis. Beside it, of two inputs the output
-    over the plane with the examples on it; of rows held out, the test rows or else those of validation, the ROC curve
-    and the calibration of two classes, the confusion matrix of more, predicted against true of a regression. The
-    figure is drawn without a display.
+    Below the loss stand its terms, the penalties, the schedules and learned numbers, each with its own axis. Beside
+    it, of two inputs the output over the plane with the examples on it; of rows held out, the test rows or else
+    those of validation, the ROC curve and the calibration of two classes, the confusion matrix of more, predicted
+    against true of a regression. The figure is drawn without a display.
     """
     data = load_data(config)
     panels = _panels(model, data)
-    curves = {name: values for name, values in history.items() if name != VALIDATION_LOSS}
+    curves = {name: values for name, values in history.items() if not name.startswith(VALIDATION)}
     rows = len(curves)
     figure = Figure(figsize=(5 * (1 + len(panels)), 4 + 1.3 * (rows - 1)), layout="constrained")
     FigureCanvasAgg(figure)
@@ -39,8 +39,9 @@ def plot_report(model: keras.Model, history: History, config: Config, title: str
     for row, (name, values) in enumerate(curves.items()):
         axes = figure.add_subplot(grid[row, 0], sharex=first)
         axes.plot(np.arange(1, len(values) + 1), values, color="tab:orange" if row else "tab:blue", label="training")
-        if not row and VALIDATION_LOSS in history:
-            axes.plot(np.arange(1, len(values) + 1), history[VALIDATION_LOSS], color="tab:green", label="validation")
+        if (held_out := history.get(f"{VALIDATION}{name}")) is not None:
+            axes.plot(np.arange(1, len(values) + 1), held_out, color="tab:green", label="validation")
+        if not row and held_out is not None:
             axes.legend()
         axes.set_ylim(bottom=min(0.0, float(np.min(values))))
         axes.grid(alpha=0.3)

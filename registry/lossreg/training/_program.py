@@ -19,15 +19,17 @@ import numpy as np
 import tensorflow as tf
 
 import lossreg
+from lossreg._bound import columns
 from lossreg._tensors import refusal
+from lossreg._terms import recording
 from lossreg.training._config import LEARNING_RATE, Config, read_config
 from lossreg.training._data import Data, load_data
 from lossreg.training._errors import CannotVectorizeError
-from lossreg.training._fit import VALIDATION_LOSS, order, shuffles
+from lossreg.training._fit import VALIDATION, order, shuffles
 from lossreg.training._groups import SEED, AnyConfig, plain, split
 from lossreg.training._initial import InitialState
 from lossreg.training._metrics import require_fit
-from lossreg.training._model import build_model
+from lossreg.training._model import build_model, created_by_key
 from lossreg.training._stacking import not_compiled, require_elementwise, require_stackable
 
 _EPOCHS_PER_CALL = 25
@@ -75,6 +77,8 @@ class Program:
         require_stackable(
             self._model, specs["model"].owner, lambda: self._build(another), self.data.train.x[: config.batch_size]
         )
+        self._created = created_by_key(self._model)
+        self.terms = columns(self._created | {"reg": lossreg.regularizers.build(specs["reg"], key="reg")})
         self._shapes = [tuple(weight.shape) for weight in self._model.trainable_variables]
         train, validation = self.data.train, self.data.parts.get("validation")
         # Variables, so that other data of the same shapes train in the same program.
@@ -206,7 +210,8 @@ class Program:
                     variable.assign(best)
                 _, *measured, values = self._advance(tf.constant(0), self._orders(padded[SEED], 0, 0))
                 ran = self._stopping[2].numpy()[:models].astype(int)
-            names = ["loss", *self.changing, *([VALIDATION_LOSS] if self._validation else [])]
+            measures = ["loss", *self.terms]
+            names = [*measures, *self.changing, *(f"{VALIDATION}{name}" for name in measures if self._validation)]
             history = dict(zip(names, np.concatenate(kept).swapaxes(0, 1), strict=True))
             last = dict(zip(self.changing, values.numpy()[:models].T, strict=True))
             return history, ran, *(value.numpy()[:models] for value in measured), last
@@ -239,21 +244,21 @@ class Program:
 
     def _train_and_measure(self, epochs: Any, orders: Any) -> tuple[Any, ...]:
         """Train so many epochs, at most `_EPOCHS_PER_CALL`; return what `_epoch` and then `_measure` return."""
-        shape = (1 + len(self.changing), self.size)
-        rows = shape[0] + bool(self._validation)
+        shape = (1 + len(self.terms) + len(self.changing), self.size)
+        rows = shape[0] + (1 + len(self.terms)) * bool(self._validation)
         kept = tf.TensorArray(tf.float32, _EPOCHS_PER_CALL, element_shape=(rows, self.size))
 
         def train(epoch: Any, kept: Any) -> tuple[Any, Any]:
             found = self._epoch(tf.zeros(shape), orders[epoch])
             if self._validation:
-                found = tf.concat([found, self._validate()[tf.newaxis]], 0)
+                found = tf.concat([found, self._validate()], 0)
             return epoch + 1, kept.write(epoch, found)
 
         _, kept = tf.while_loop(lambda epoch, _: epoch < epochs, train, (0, kept))
         return kept.stack(), *self._measure()
 
     def _epoch(self, zeros: Any, order: Any) -> Any:
-        """Train one epoch; return the mean loss over its examples and the last step's values, of shape of `zeros`."""
+        """Train one epoch; return the means over its examples of the loss and the terms, and the last step's values."""
         rows, size = len(self.data.train), self._batch_size
         whole, rest = divmod(rows, size)
 
@@ -270,7 +275,8 @@ class Program:
 
         def train(kept: Any, count: int, batch: list[Any]) -> Any:
             losses, values = self._step(batch)
-            return tf.concat([kept[:1] + losses[tf.newaxis] * (count / rows), tf.transpose(values)], 0)
+            means = kept[: 1 + len(self.terms)] + tf.transpose(losses) * (count / rows)
+            return tf.concat([means, tf.transpose(values)], 0)
 
         def advance(i: Any, kept: Any, now: list[Any]) -> tuple[Any, ...]:
             # Gathered a step ahead: what is gathered where it is used, XLA gathers again for every use.
@@ -281,7 +287,7 @@ class Program:
         return train(kept, rest, last) if rest else kept
 
     def _step(self, batch: Any) -> tuple[Any, Any]:
-        """Train all models on one batch; return their losses, penalty included, and the values of what changes.
+        """Train all models on one batch; return their losses with penalties and terms, and the values of what changes.
 
         The batch is the same rows for all models, or each model's own, the models first.
         """
@@ -291,9 +297,9 @@ class Program:
             rows = own[0] if own else batch
             with tf.GradientTape() as tape:
                 tape.watch(weights)
-                _, loss, penalty, values, rate, states = self._call(weights, states, numbers, *rows, training=True)
+                _, loss, penalty, *rest, terms = self._call(weights, states, numbers, *rows, training=True)
                 total = loss + penalty
-            return total, values, rate, states, tape.gradient(total, weights)
+            return tf.stack([total, *terms]), *rest, tape.gradient(total, weights)
 
         # The gradient is taken inside: outside, it would keep the random numbers of all steps.
         models = (*self._stacked(), batch) if self._shuffles else self._stacked()
@@ -305,13 +311,14 @@ class Program:
         return losses, values
 
     def _validate(self) -> Any:
-        """Return the loss of each model in validation, penalty included, and keep what early stopping needs."""
+        """Return the losses with penalties and terms in validation, the models last; keep what early stopping needs."""
 
         def one(model: tuple[Any, Any, Any]) -> Any:
-            _, loss, penalty, *_ = self._call(*model, *self._validation, training=False)
-            return loss + penalty
+            _, loss, penalty, *_, terms = self._call(*model, *self._validation, training=False)
+            return tf.stack([loss + penalty, *terms])
 
-        losses = tf.vectorized_map(one, self._stacked(), warn=False)
+        found = tf.transpose(tf.vectorized_map(one, self._stacked(), warn=False))
+        losses = found[0]
         if self._patience:
             least, waited, ran = self._stopping
             runs = waited < self._patience
@@ -323,7 +330,7 @@ class Program:
                 best.assign(tf.where(keeps, variable, best))
             least.assign(tf.where(better, losses, least))
             waited.assign(tf.where(better, 0.0, waited + tf.cast(runs, tf.float32)))
-        return losses
+        return found
 
     def _measure(self) -> Any:
         """Return, in inference mode, outputs of shape `(models, rows, outputs)`, losses, penalties, what changes."""
@@ -358,13 +365,20 @@ class Program:
         *,
         training: bool,
     ) -> tuple[Any, ...]:
-        """Call one model; return outputs, loss, penalty, the values of what changes, learning rate, and new states."""
+        """Call one model; return outputs, loss, penalty, the values of what changes, learning rate, states, terms."""
         parts, trained = self._parts(weights)
         learned = dict(zip(self._learned, trained, strict=True))
         step = self._optimizer.iterations
         created = {key: self._create(key, numbers, learned, step=step) for key in self._specs}
         self._late.regularizer = created["reg"]
-        y_hat, states, penalties = self._model.stateless_call(parts, states, x, training=training, return_losses=True)
+        with recording() as recorded:
+            call = self._model.stateless_call
+            y_hat, states, penalties = call(parts, states, x, training=training, return_losses=True)
+            loss = created["loss"](y, y_hat, sample_weight)
+        penalized = [weight.regularizer for weight in self._model.trainable_variables]
+        penalized = [created["reg"] if each is self._late else each for each in penalized]
+        places = columns(self._created | created).values()
+        terms = recorded.totals(places, penalized, tf.cast(tf.shape(y_hat)[0], tf.float32))
         found = {f"{key}.{path}": number for key, each in created.items() for path, number in each.numbers.items()}
         values = [found[path].tensor("float32") for path in self.changing if path != LEARNING_RATE]
         if self._schedule:
@@ -372,9 +386,8 @@ class Program:
             values.append(rate := tf.cast(schedule(step), tf.float32))
         else:
             rate = numbers[LEARNING_RATE]
-        loss = created["loss"](y, y_hat, sample_weight)
         penalty = tf.add_n(penalties) if penalties else tf.zeros(())
-        return y_hat, loss, penalty, tf.stack(values) if values else tf.zeros(0), rate, states
+        return y_hat, loss, penalty, tf.stack(values) if values else tf.zeros(0), rate, states, terms
 
 
 def _arrays(data: Data) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:

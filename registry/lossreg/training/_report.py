@@ -41,7 +41,7 @@ def in_batches(model: keras.Model, x: np.ndarray) -> list[np.ndarray]:
 
 
 def write_history(history: History, directory: Path) -> None:
-    """Write history.csv: `epoch,loss`, validation's, and the numbers that changed, a row per epoch, counted from 1."""
+    """Write history.csv: `epoch`, counted from 1, and a column for each array, a row per epoch."""
     rows = zip(*(values.tolist() for values in history.values()), strict=True)
     lines = [",".join(["epoch", *history])]
     lines += [",".join([str(epoch), *map(repr, row)]) for epoch, row in enumerate(rows, start=1)]

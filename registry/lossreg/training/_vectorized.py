@@ -17,7 +17,7 @@ import lossreg
 from lossreg.training._config import NODES, read_config
 from lossreg.training._data import Data, load_data
 from lossreg.training._errors import CannotVectorizeError, DivergedError
-from lossreg.training._fit import History, diverged, fit, until_diverged
+from lossreg.training._fit import History, diverged, fit, until_diverged, without_absent
 from lossreg.training._groups import AnyConfig, Group, plain, split
 from lossreg.training._metrics import Metrics, measure, require_fit
 from lossreg.training._model import build_model
@@ -40,7 +40,7 @@ class Trained:
     """What became of one model.
 
     Arguments:
-        history: the loss of every epoch and the numbers that changed, as `fit` returns it.
+        history: the loss, the terms and the penalties of every epoch, and the numbers that changed, as of `fit`.
         metrics: its metrics, or `None` if it diverged; `seconds` is its share of the wall time of the program.
         error: why there are no metrics, or `None`.
     """
@@ -85,7 +85,8 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
 
     def trained(index: int) -> Trained:
         epochs = int(ran[index])
-        own = until_diverged({name: column[:epochs, index].astype(np.float64) for name, column in history.items()})
+        own = {name: column[:epochs, index].astype(np.float64) for name, column in history.items()}
+        own = without_absent(until_diverged(own), program.terms)
         if error := diverged(own):
             return Trained(own, error=error)
         measured: dict[str, Any] = {"loss": float(losses[index]), "penalty": float(penalties[index])}
