@@ -55,12 +55,11 @@ def require_stackable(model: keras.Model, owner: str, other: Callable[[], keras.
         return
     twin = other()
     twin.set_weights(model.get_weights())
-    for layer in foreign:
-        one, two = (keras.Model(m.input, m.get_layer(layer.name).output)(x) for m in (model, twin))
-        if not all(map(np.allclose, keras.tree.flatten(one), keras.tree.flatten(two))):
-            raise CannotVectorizeError(
-                f"model: {_called(layer)}: its outputs depend on the seed that it was built with"
-            )
+    for index in map(model.layers.index, foreign):  # names that Keras gives are others in the twin
+        one, two = (keras.tree.flatten(keras.Model(m.input, m.layers[index].output)(x)) for m in (model, twin))
+        if not all(map(np.allclose, one, two)):
+            why = "its outputs depend on the seed that it was built with"
+            raise CannotVectorizeError(f"model: {_called(model.layers[index])}: {why}")
 
 
 def side_effects(model: keras.Model) -> list[Any]:
@@ -78,7 +77,7 @@ def not_compiled(model: keras.Model, owners: str, error: Exception) -> CannotVec
     """Return what is raised where many models were not compiled; it names the layer that alone is not, or `owners`."""
     layer, lines = _uncompiled(model), str(error).strip().splitlines() or [""]
     said = lines[-1].strip() if "in user code" in lines[0] else f"{type(error).__name__}: {lines[0]}"
-    said = textwrap.shorten(said, 200, placeholder="…")
+    said = textwrap.shorten(re.sub(r"\[_Xla[^\]]*\]", "", said), 300, placeholder="…")
     return CannotVectorizeError(f"{f'model: {layer}' if layer else owners}: compiling it raised {said}")
 
 
@@ -114,5 +113,6 @@ def _called(layer: keras.Layer) -> str:
 
 def _foreign(model: keras.Model) -> list[keras.Layer]:
     """Return the layers that are not Keras's, or hold a function that is not."""
-    of_keras = {each.name for each in model.layers if type(each).__module__.partition(".")[0] == "keras"}
-    return [each for each in model.layers if each.name not in of_keras or isinstance(each, keras.layers.Lambda)]
+    return [
+        e for e in model.layers if not type(e).__module__.startswith("keras.") or isinstance(e, keras.layers.Lambda)
+    ]

@@ -65,7 +65,7 @@ def scripted(inputs, outputs, regularizer):
 
 
 def scaling(inputs, outputs, regularizer):
-    return keras.layers.Dense(outputs)(Scaling(name="scales")(inputs))
+    return keras.layers.Dense(outputs)(Scaling()(inputs))
 
 
 def recurrent(inputs, outputs, regularizer):
