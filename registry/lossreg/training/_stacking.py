@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -77,7 +76,7 @@ def not_compiled(model: keras.Model, owners: str, error: Exception) -> CannotVec
     """Return what is raised where many models were not compiled; it names the layer that alone is not, or `owners`."""
     layer, lines = _uncompiled(model), str(error).strip().splitlines() or [""]
     said = lines[-1].strip() if "in user code" in lines[0] else f"{type(error).__name__}: {lines[0]}"
-    said = textwrap.shorten(re.sub(r"\[_Xla[^\]]*\]", "", said), 300, placeholder="…")
+    said = re.sub(r"\[_Xla[^\]]*\]", "", said)
     return CannotVectorizeError(f"{f'model: {layer}' if layer else owners}: compiling it raised {said}")
 
 
