@@ -5,11 +5,14 @@ import importlib
 import os
 import subprocess
 import sys
+import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from absl import logging as absl_logging
+from hatchling.build import build_wheel
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
@@ -64,9 +67,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def install(target: Path, *packages: Path) -> Path:
-    """Install packages, folders or wheels, into a folder of their own, as pip does it."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "--target", str(target), *map(str, packages)], check=True)
+    """Put packages into a folder of their own: what a wheel of each holds, as pip does, in a twentieth of the time."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        for package in packages:
+            patch.chdir(package)
+            with zipfile.ZipFile(Path(folder) / build_wheel(folder)) as archive:
+                archive.extractall(target)
     return target
 
 
