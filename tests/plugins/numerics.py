@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -72,12 +73,21 @@ def as_tensors(params):
     return {name: tf.constant(value) if isinstance(value, float) else value for name, value in params.items()}
 
 
-def assert_same_everywhere(function, x, params):
+def run(function, data, params):
+    return value_and_gradient(lambda x: function(*data[:-1], x, **params), data[-1])
+
+
+@functools.cache
+def compiled(function, jit_compile):
+    """Return `run` for a plugin as one program, which takes any numbers without being compiled again."""
+    return tf.function(functools.partial(run, function), jit_compile=jit_compile, autograph=False)
+
+
+def assert_same_everywhere(function, data, params):
     """Eager with numbers, and a graph and XLA with tensors, give one value and one gradient."""
-    run = lambda x, params: value_and_gradient(lambda x: function(x, **params), x)  # noqa: E731
-    expected = run(x, params)
+    expected = run(function, data, params)
     for jit_compile in (None, True):
-        found = tf.function(run, jit_compile=jit_compile, autograph=False)(x, as_tensors(params))
+        found = compiled(function, jit_compile)(data, as_tensors(params))
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=2e-5, atol=1e-6)
 

@@ -166,7 +166,7 @@ def test_equal_singular_values_have_a_finite_subgradient(name, norm):
 @default_regularizers
 def test_a_regularizer_is_the_same_in_eager_graph_and_xla_with_tensors_as_parameters(reference, params):
     params = full(lossreg.regularizers, reference, params)
-    assert_same_everywhere(regularizer(reference), tf.constant(WEIGHTS[2], "float32"), params)
+    assert_same_everywhere(regularizer(reference), (tf.constant(WEIGHTS[2], "float32"),), params)
 
 
 @default_regularizers
