@@ -29,13 +29,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lossreg._catalog import Registry
 from lossreg._errors import AmbiguousNameError, ParameterError, RegistryError, UnknownNameError, did_you_mean
 from lossreg.checks import _fresh, _losses, _regularizers
-from lossreg.checks._arrays import call, not_finite
+from lossreg.checks._arrays import not_finite
 from lossreg.checks._domains import DOMAINS, domain_of
 from lossreg.checks._plugin import REGISTRIES, PluginUnderTest, inner
-from lossreg.checks._results import CheckFailed, CheckSkipped, Result, Verdict, one_line, skip_if
+from lossreg.checks._results import CheckFailed, NotPassed, Result, Verdict, one_line, skip_if
 from lossreg.checks._shared import Check
 
 __all__ = ["CHECKS", "DOMAINS", "Result", "Verdict", "check", "check_all", "kind_of", "parametrize"]
@@ -47,8 +46,8 @@ CHECKS: dict[str, dict[str, Check]] = {"loss": _losses.CHECKS, "regularizer": _r
 
 _TERMS = {"loss": "mean_squared_error", "regularizer": "l2custom"}
 
-# The checks for which two calls with the same data may differ.
-_OF_ONE_CALL = {("loss", "data"), ("loss", "state"), *(("regularizer", name) for name in ("scalar", "ranks", "state"))}
+_OF_ONE_CALL = {"data", "scalar", "state"}
+"""The checks for which two calls with the same data may differ."""
 
 # What classes of Keras 3.15 itself cannot do; where a release repairs one, the check simply passes.
 _KNOWN_OF_KERAS = {
@@ -118,10 +117,10 @@ def check_all(*, kind: str | None = None) -> Iterator[Result]:
         The results, plugin by plugin.
     """
     for each in REGISTRIES if kind is None else [kind]:
-        first = next(iter(CHECKS[each]))
-        for name in _registry(each).names():
+        first, registry = next(iter(CHECKS[each])), REGISTRIES[each]
+        for name in registry.names():
             try:
-                required = [p for p in REGISTRIES[each].describe(name).parameters if p.required]
+                required = [p for p in registry.describe(name).parameters if p.required]
                 term = {"term": {"name": _TERMS[each]}}
                 params: dict[str, Any] = {p.name: term if p.takes_plugins else 0.5 for p in required}
                 yield from check(name, kind=each, **params)
@@ -170,29 +169,25 @@ def kind_of(name: str, kind: str | None = None) -> str:
     if len(found) > 1:
         raise AmbiguousNameError(f"'{name}' is a loss and a regularizer. Say which one: kind loss or regularizer.")
     if found:
-        _registry(found[0]).find(name)
+        REGISTRIES[found[0]].find(name)
         return found[0]
     names = "; ".join(f"{each}: {', '.join(registry)}" for each, registry in REGISTRIES.items())
     hint = did_you_mean(name, itertools.chain(*REGISTRIES.values()))
     raise UnknownNameError(f"There is no loss or regularizer '{name}'.{hint} Available: {names}.")
 
 
-def _registry(kind: str) -> Registry:
-    if kind not in REGISTRIES:
-        raise ParameterError(f"There is no kind '{kind}'. Choose {' or '.join(REGISTRIES)}.")
-    return REGISTRIES[kind]
-
-
 @contextlib.contextmanager
 def _registered(target: Target, kind: str | None) -> Iterator[tuple[str, str]]:
     """Yield kind and name of a target, registered for as long as it is checked if it is not a name."""
+    if kind not in (None, *REGISTRIES):
+        raise ParameterError(f"There is no kind '{kind}'. Choose {' or '.join(REGISTRIES)}.")
     if isinstance(target, str):
         yield kind_of(target, kind), target
         return
     if kind is None:
         bases = {base.__name__ for base in getattr(target, "__mro__", ())}
         kind = "regularizer" if "Regularizer" in bases else "loss"
-    registry = _registry(kind)
+    registry = REGISTRIES[kind]
     bare = getattr(target, "__name__", type(target).__name__)
     names = itertools.chain([bare], (f"{bare}_{i}" for i in itertools.count(2)))
     name = next(name for name in names if not registry.matches(name))
@@ -223,26 +218,25 @@ def _require(target: Target, plugin: PluginUnderTest, check_name: str, reason: s
 
 def _run(plugin: PluginUnderTest, check_name: str, reason: str | None = None) -> Result:
     """Run one check of a plugin, unless there is a reason not to."""
+    result = functools.partial(Result, str(plugin), plugin.kind, check_name)
     check = CHECKS[plugin.kind][check_name]
-    verdict, advice = Verdict.PASS, ""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # data that a loss is not made for is tried on purpose
             skip_if(reason := reason or _consequence(plugin, check_name), reason)
-            seen = check(plugin)
-    except CheckSkipped as skipped:
-        verdict, seen, advice = Verdict.SKIP, skipped.seen, skipped.advice
-    except CheckFailed as failed:
-        verdict, seen = Verdict.FAIL, failed.seen
-        advice = failed.advice or " ".join((check.__doc__ or "").partition("\n\n")[2].split())
-        own = type(inner(plugin.made))
-        known = _KNOWN_OF_KERAS.get((own.__name__, check_name))
-        if known and own.__module__.partition(".")[0] == "keras":  # a subclass of it is on its own
-            verdict, seen = Verdict.SKIP, f"known of Keras itself: {known}"
+            return result(Verdict.PASS, check(plugin))
+    except NotPassed as error:
+        ended = error
     except Exception as error:
-        verdict, seen = Verdict.FAIL, f"it raises {one_line(error)}"
-        advice = "Take any data of the kind it is made for."
-    return Result(str(plugin), plugin.kind, check_name, verdict, seen, advice)
+        ended = CheckFailed(f"it raises {one_line(error)}", "Take any data of the kind it is made for.")
+    if ended.verdict is Verdict.SKIP:
+        return result(Verdict.SKIP, ended.seen, ended.advice)
+    own = type(inner(plugin.made))
+    known = _KNOWN_OF_KERAS.get((own.__name__, check_name))
+    if known and own.__module__.partition(".")[0] == "keras":  # a subclass of it is on its own
+        return result(Verdict.SKIP, f"known of Keras itself: {known}")
+    documented = " ".join((check.__doc__ or "").partition("\n\n")[2].split())
+    return result(Verdict.FAIL, ended.seen, ended.advice or documented)
 
 
 def _consequence(plugin: PluginUnderTest, check_name: str) -> str:
@@ -251,11 +245,10 @@ def _consequence(plugin: PluginUnderTest, check_name: str) -> str:
     if check_name == first:
         return ""
     try:
-        value = call(plugin.function, *plugin.data(0))
-    except (CheckFailed, CheckSkipped):
+        value = plugin(*plugin.data(0))
+    except NotPassed:
         return f"no data is found that it takes; see the check '{first}'"
     if check_name != "finite" and not_finite(value):
         return "its value is not finite on ordinary data; see the check 'finite'"
-    if (plugin.kind, check_name) not in _OF_ONE_CALL and plugin.unsteady:
-        return "a call depends on earlier calls; see the check 'state'"
-    return ""
+    steady = check_name in _OF_ONE_CALL or not plugin.unsteady
+    return "" if steady else "a call depends on earlier calls; see the check 'state'"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,22 @@ from lossreg.checks._results import CheckFailed
 Array = Any
 
 
-@functools.cache
-def tensorflow() -> Any:
-    """Import TensorFlow at the first use."""
-    return importlib.import_module("tensorflow")
-
-
 def tensors(inputs: tuple[Array, ...], dtype: str = "float32") -> list[Any]:
     """Return arrays as Keras hands them over, in one dtype: weights, which stand alone, as a variable."""
-    if len(inputs) == 1:
-        import keras
+    import tensorflow as tf
 
-        return [keras.Variable(inputs[0], dtype=dtype)]
-    return [tensorflow().convert_to_tensor(np.asarray(x), dtype=dtype) for x in inputs]
+    if len(inputs) > 1:
+        return [tf.convert_to_tensor(np.asarray(x), dtype=dtype) for x in inputs]
+    variable = _variable(np.shape(inputs[0]), dtype)
+    variable.assign(np.asarray(inputs[0]))
+    return [variable]
+
+
+@functools.cache
+def _variable(shape: tuple[int, ...], dtype: str) -> Any:
+    import keras
+
+    return keras.Variable(np.zeros(shape), dtype=dtype)  # making one takes long
 
 
 def to_numpy(tensor: Any) -> Array:
@@ -48,51 +50,38 @@ def call(function: Callable[..., Any], *inputs: Array) -> Array:
     return array
 
 
-def call_each(function: Callable[..., Any], y_true: Array, y_pred: Array) -> list[Array]:
-    """Return the value of each sample in a batch of its own."""
-    return [call(function, y_true[i : i + 1], y_pred[i : i + 1]) for i in range(len(y_true))]
-
-
 def value_and_gradient(function: Callable[..., Any], *inputs: Any) -> tuple[Any, Any]:
     """Return value, and gradient of its sum by the last input, as tensors; the gradient may be `None`."""
-    tf = tensorflow()
+    import tensorflow as tf
+
     last = getattr(inputs[-1], "value", inputs[-1])  # a variable of Keras holds one of TensorFlow
     with tf.GradientTape() as tape:
         tape.watch(last)
         value = tf.convert_to_tensor(function(*inputs))
-    if not value.dtype.is_floating:
-        return value, None
-    gradient = tape.gradient(value, last)
+    gradient = tape.gradient(value, last) if value.dtype.is_floating else None
     return value, None if gradient is None else tf.convert_to_tensor(gradient)
 
 
-def differentiate(
-    function: Callable[..., Any], *inputs: Array, dtype: str = "float32", through: Any = value_and_gradient
-) -> tuple[Array, Array]:
+def differentiate(function: Callable[..., Any], *inputs: Array, dtype: str = "float32") -> tuple[Array, Array]:
     """Return value and gradient as arrays; a missing gradient is an array without elements."""
-    value, gradient = through(function, *tensors(inputs, dtype))
+    return both_to_numpy(*value_and_gradient(function, *tensors(inputs, dtype)))
+
+
+def differentiator(function: Callable[..., Any], *inputs: Array) -> Callable[..., tuple[Array, Array]]:
+    """Return `differentiate` for a function: through a graph, which is faster, where that gives the same."""
+    import tensorflow as tf
+
+    eager, graph = functools.partial(differentiate, function), tf.function(value_and_gradient, autograph=False)
+    fast = lambda *arrays: both_to_numpy(*graph(function, *tensors(arrays)))  # noqa: E731
+    try:
+        return fast if same(fast(*inputs), eager(*inputs)) else eager
+    except Exception:
+        return eager
+
+
+def both_to_numpy(value: Any, gradient: Any) -> tuple[Array, Array]:
+    """Return value and gradient, which may be `None`, as arrays."""
     return to_numpy(value), np.empty(0) if gradient is None else to_numpy(gradient)
-
-
-def differentiator(function: Callable[..., Any], inputs: list[tuple[Array, ...]]) -> tuple[Any, str]:
-    """Return `differentiate` for a function, and its dtype: float64 where it computes in it, else float32.
-
-    It goes through a graph, which is faster, where that gives the same.
-    """
-    eager = functools.partial(differentiate, function, dtype="float64")
-    try:
-        found = np.concatenate([x.ravel() for x in eager(*inputs[0])])
-        # Digits that float32 cannot hold show that nothing inside was cast to it.
-        dtype = "float64" if (found != found.astype(np.float32)).any() else "float32"
-    except Exception:
-        dtype = "float32"
-    eager = functools.partial(differentiate, function, dtype=dtype)
-    graph = functools.partial(eager, through=tensorflow().function(value_and_gradient, autograph=False))
-    try:
-        agree = all(close(a, b) for x in inputs for a, b in zip(graph(*x), eager(*x), strict=True))
-    except Exception:
-        agree = False
-    return (graph if agree else eager), dtype
 
 
 def close(a: Array, b: Array, tolerance: float = 1e-4) -> bool:
@@ -102,16 +91,14 @@ def close(a: Array, b: Array, tolerance: float = 1e-4) -> bool:
     return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance * scale + 1e-30)
 
 
-def same(a: list[Array], b: list[Array]) -> bool:
+def same(a: Iterable[Array], b: Iterable[Array]) -> bool:
     """Whether lists of arrays agree but for rounding."""
     return all(close(x, y, 1e-5) for x, y in zip(a, b, strict=True))
 
 
 def not_finite(array: Array) -> str:
     """Return what is wrong with an array: `"NaN"` or `"infinite"`, or an empty string."""
-    if np.isfinite(array).all():
-        return ""
-    return "NaN" if np.isnan(array).any() else "infinite"
+    return "NaN" if np.isnan(array).any() else "" if np.isfinite(array).all() else "infinite"
 
 
 def first_of(a: Array, words: str, b: Array) -> str:
@@ -121,13 +108,14 @@ def first_of(a: Array, words: str, b: Array) -> str:
 
 def touches_random_state(function: Callable[[], Any]) -> bool:
     """Whether a call draws from, or seeds, Python's or NumPy's global generator; both are left as they were."""
-    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002
+    generators: Any = (random.getstate, random.setstate), (np.random.get_state, np.random.set_state)
+    kept = [get() for get, _ in generators]
     try:
         random.seed(271828)
         np.random.seed(271828)  # noqa: NPY002
-        before = random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+        before = [repr(get()) for get, _ in generators]
         function()
-        return before != (random.getstate(), repr(np.random.get_state()))  # noqa: NPY002
+        return before != [repr(get()) for get, _ in generators]
     finally:
-        random.setstate(python)
-        np.random.set_state(array)  # noqa: NPY002
+        for (_, put), state in zip(generators, kept, strict=True):
+            put(state)

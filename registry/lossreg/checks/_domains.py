@@ -40,7 +40,6 @@ class Domain:
     knows_ideal: bool = True  # whether it draws more than ordinary data; ideal is just inside the domain
     wrong: tuple[tuple[float, float, float], ...] = ()  # target, confident mistake, ideal: its gradient must not be 0
     elementwise: bool = False  # whether targets and predictions have the same shape and may have one output
-    labels: bool = False  # whether one-hot targets are handed over as integers
     padded: bool = False  # whether some targets may not count
     batch: int = 1  # how many samples a batch needs for a value to mean anything
     invariance: Callable[[Array, Array], Arrays] | None = None  # changes data and no value; tells it from others
@@ -49,21 +48,15 @@ class Domain:
     unpack: Callable[..., Any] | None = None  # makes structures of targets and predictions of one array each
 
     def sample(self, seed: int, n: int, d: Any) -> Arrays:
-        """Return `n` targets and ordinary predictions for them, or weights."""
-        return self._given(self.draw(np.random.default_rng([seed, n, *np.ravel(d)]), n, d)[:2])
+        """Return targets of at least `n` samples and ordinary predictions for them, or weights."""
+        n = max(n, self.batch)
+        return self.draw(np.random.default_rng([seed, n, *np.ravel(d)]), n, d)[:2]
 
     def contrast(self, seed: int, n: int, d: Any) -> Arrays:
-        """Return `n` targets, ideal predictions, plainly worse ones, and perhaps others that are not better."""
+        """Return as many targets, ideal predictions, plainly worse ones, and perhaps others that are not better."""
+        n = max(n, self.batch)
         y_true, _, *predictions = self.draw(np.random.default_rng([seed, n, d, 1]), n, d)
-        return self._given((y_true, *predictions))
-
-    def extremes(self, d: Any) -> Cases:
-        """Return the edges as they are handed over."""
-        return {label: self._given(arrays) for label, arrays in self.edges(d).items()}
-
-    def _given(self, arrays: Arrays) -> Arrays:
-        first, *others = map(np.asarray, arrays)
-        return (first.argmax(axis=-1).astype(float) if self.labels else first, *others)
+        return (y_true, *predictions)
 
 
 def domain_of(named: str | Callable[..., Any]) -> Domain:
@@ -72,12 +65,12 @@ def domain_of(named: str | Callable[..., Any]) -> Domain:
     Raises:
         ParameterError: if it is neither one of `DOMAINS` nor such a function, also as `"module:function"`.
     """
-    if isinstance(named, str) and named in DOMAINS:
-        return DOMAINS[named]
     draw: Any = named
-    if isinstance(named, str) and ":" in named:
+    if isinstance(named, str):
+        if named in DOMAINS:
+            return DOMAINS[named]
         try:
-            draw = EntryPoint("", named, "").load()
+            draw = EntryPoint("", named, "").load() if ":" in named else None
         except Exception as error:
             raise ParameterError(f"The kind of data '{named}' cannot be imported: {one_line(error)}.") from None
     if not callable(draw):
@@ -95,16 +88,15 @@ def _packed(draw: Any) -> tuple[Any, Any]:
 
     parts = draw(np.random.default_rng(0), 2)
     if not any(map(tree.is_nested, parts)):
-        return draw, None
+        return lambda rng, n: tuple(map(np.asarray, draw(rng, n))), None
 
     def packed(rng: np.random.Generator, n: int) -> Arrays:
-        leaves = (tree.flatten(part) for part in draw(rng, n))
-        return tuple(np.concatenate([np.reshape(leaf, (n, -1)) for leaf in found], axis=-1) for found in leaves)
+        flat = ([np.reshape(leaf, (n, -1)) for leaf in tree.flatten(part)] for part in draw(rng, n))
+        return tuple(np.concatenate(leaves, axis=-1) for leaves in flat)
 
     def unpack(part: Any, array: Any) -> Any:
         shapes = [np.shape(leaf)[1:] for leaf in tree.flatten(part)]
-        ends = np.cumsum([math.prod(shape) for shape in shapes])
-        columns = ops.split(array, ends[:-1].tolist(), axis=-1)
+        columns = ops.split(array, np.cumsum([math.prod(shape) for shape in shapes])[:-1].tolist(), axis=-1)
         reshaped = [ops.reshape(x, (-1, *shape)) for x, shape in zip(columns, shapes, strict=True)]
         return tree.pack_sequence_as(part, reshaped)
 
@@ -120,11 +112,21 @@ def _points(*pairs: tuple[float | tuple[float, ...], float | tuple[float, ...]])
     return lambda d: {f"y = {y}, p = {p}": (fill(y, d), fill(p, d)) for y, p in pairs}
 
 
+def _scaled(draw: Draw, factors: tuple[float, ...] = (0, 16, -16)) -> Callable[[int], Cases]:
+    """Return edges at which predictions are multiples of the ideal ones: nothing, far, and far on the other side."""
+
+    def edges(d: int) -> Cases:
+        y_true, _, ideal, *_ = draw(np.random.default_rng(0), 2 * d, d)
+        return {f"p = {by:g} times the ideal": (y_true, by * ideal) for by in factors}
+
+    return edges
+
+
 def _unit(x: Array) -> Array:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def _bits(rng: np.random.Generator, n: int, d: int) -> Array:
+def _zeros_and_ones(rng: np.random.Generator, n: int, d: int) -> Array:
     """Return targets 0 and 1; in a row of several outputs both occur, and in a column of several samples."""
     y = rng.integers(0, 2, size=(n, d)).astype(float)
     if d > 1:
@@ -146,15 +148,20 @@ def _positive(rng: np.random.Generator, n: int, d: int) -> Arrays:
     return y, rng.uniform(0.3, 4, (n, d)), y, y * rng.uniform(2, 4, (n, d)) ** rng.choice([-1, 1], (n, d))
 
 
-def _bernoulli(rng: np.random.Generator, n: int, d: int) -> Arrays:
-    y = _bits(rng, n, d)
+def _bits(rng: np.random.Generator, n: int, d: int) -> Arrays:
+    y = _zeros_and_ones(rng, n, d)
     away = np.abs(y - rng.uniform(0.3, 0.95, size=y.shape))
     return y, rng.uniform(0.05, 0.95, size=y.shape), 0.98 * y + 0.01, away
 
 
 def _logits(rng: np.random.Generator, n: int, d: int) -> Arrays:
-    y = _bits(rng, n, d)
+    y = _zeros_and_ones(rng, n, d)
     return y, 2 * rng.normal(size=(n, d)), 6 * (2 * y - 1), (1 - 2 * y) * rng.uniform(0.5, 4, (n, d))
+
+
+def _margin(rng: np.random.Generator, n: int, d: int) -> Arrays:
+    y = 2 * _zeros_and_ones(rng, n, d) - 1
+    return y, 1.5 * rng.normal(size=(n, d)), y, -y * rng.uniform(0.5, 3, (n, d))
 
 
 def _direction(rng: np.random.Generator, n: int, d: int) -> Arrays:
@@ -162,49 +169,27 @@ def _direction(rng: np.random.Generator, n: int, d: int) -> Arrays:
     return _unit(y), _unit(p), _unit(y), _unit(0.5 * noise - _unit(y))
 
 
-def _direction_edges(d: int) -> Cases:
-    y, zero = _unit(np.ones((2, d))), np.zeros((2, d))
-    return {"y = p": (y, y), "y = -p": (y, -y), "p = 0": (y, zero), "y = p = 0": (zero, zero)}
-
-
-def _margin(rng: np.random.Generator, n: int, d: int) -> Arrays:
-    y = 2 * _bits(rng, n, d) - 1
-    return y, 1.5 * rng.normal(size=(n, d)), y, -y * rng.uniform(0.5, 3, (n, d))
-
-
-def _categorical(rng: np.random.Generator, n: int, d: int, logits: bool = False) -> Arrays:
-    y = np.eye(d)[rng.permutation(np.arange(n) % d)]
-    other, next_to = (np.roll(y, by, axis=-1) for by in (rng.integers(1, d), 1))
-    ordinary = rng.normal(size=(n, d))
+def _categorical(rng: np.random.Generator, n: int, d: int, logits: bool = False, labels: bool = False) -> Arrays:
+    one_hot = np.eye(d)[rng.permutation(np.arange(n) % d)]
+    other, next_to = (np.roll(one_hot, by, axis=-1) for by in (rng.integers(1, d), 1))
+    y, ordinary = one_hot.argmax(axis=-1).astype(float) if labels else one_hot, rng.normal(size=(n, d))
     if logits:
-        return y, 2 * ordinary, 6 * y, 6 * other, 6 * y + 3 * next_to
-    near, away = (0.97 * x + 0.03 / d for x in (y, other))
+        return y, 2 * ordinary, 6 * one_hot, 6 * other, 6 * one_hot + 3 * next_to
+    near, away = (0.97 * x + 0.03 / d for x in (one_hot, other))
     return y, np.exp(ordinary) / np.exp(ordinary).sum(axis=-1, keepdims=True), near, away, near + 0.3 * next_to
 
 
-def _class_edges(d: int) -> Cases:
-    y: Array = np.eye(d)
-    cases = {"the one-hot target": y, "one-hot of a wrong class": np.roll(y, 1, axis=1), "equal for all classes": 1 / d}
-    return {f"p = {label}": (y, p + 0 * y) for label, p in cases.items()}
-
-
-def _class_logit_edges(d: int) -> Cases:
-    y: Array = np.eye(d)
-    cases = {"all logits 0": 0, "logit 100 for the target": 100 * y, "logit -100 for the target": -100 * y}
-    cases |= {"logit 100 for a wrong class": 100 * np.roll(y, 1, axis=1), "all logits 100": 100}
-    return {label: (y, p + 0 * y) for label, p in cases.items()}
+def _class_edges(d: int, labels: bool = False) -> Cases:
+    one_hot: Array = np.eye(d)
+    y = np.arange(float(d)) if labels else one_hot
+    cases = {"the one-hot target": one_hot, "one-hot of a wrong class": np.roll(one_hot, 1, axis=1)}
+    return {f"p = {label}": (y, p) for label, p in (cases | {"equal for all classes": 0 * one_hot + 1 / d}).items()}
 
 
 def _ordinal(rng: np.random.Generator, n: int, d: int) -> Arrays:
     y = rng.permutation(np.arange(n) % (d + 1)).astype(float)
     right = np.where(y[:, None] > np.arange(d), 6.0, -6.0)
     return y, 2 * rng.normal(size=(n, d)), right, -right
-
-
-def _ordinal_edges(d: int) -> Cases:
-    y = np.arange(d + 1.0)
-    right = np.where(y[:, None] > np.arange(d), 100.0, -100.0)
-    return {f"logits {label}": (y, by * right) for label, by in (("0", 0), ("100 and right", 1), ("100 and wrong", -1))}
 
 
 def _sequence(rng: np.random.Generator, n: int, d: int) -> Arrays:
@@ -218,11 +203,11 @@ def _sequence(rng: np.random.Generator, n: int, d: int) -> Arrays:
 
 
 def _segmentation(rng: np.random.Generator, n: int, d: int) -> Arrays:
-    return tuple(x.reshape(n, 3, 4, d) for x in _bernoulli(rng, 12 * n, d))
+    return tuple(x.reshape(n, 3, 4, d) for x in _bits(rng, 12 * n, d))
 
 
 def _image_edges(d: int) -> Cases:
-    cases = _BERNOULLI_EDGES(d).items()
+    cases = _BIT_EDGES(d).items()
     return {label: tuple(np.tile(x[:, None, None], (1, 3, 4, 1)) for x in pair) for label, pair in cases}
 
 
@@ -234,16 +219,12 @@ def _embeddings(rng: np.random.Generator, n: int, d: int) -> Arrays:
     return labels, _unit(rng.normal(size=(n, d))), clusters, away
 
 
-def _mirrored(y_true: Array, y_pred: Array) -> Arrays:
-    return -y_true, -y_pred
+def _renamed(y_true: Array, y_pred: Array) -> Arrays:
+    return np.choose(np.unique(y_true, return_inverse=True)[1], [23.0, 11.0, 29.0]), y_pred
 
 
 def _outputs(rng: np.random.Generator, n: int, d: tuple[int, int]) -> Arrays:
     return rng.normal(size=(n, d[0])), rng.normal(size=(n, d[1]))
-
-
-def _renamed(y_true: Array, y_pred: Array) -> Arrays:
-    return np.choose(np.unique(y_true, return_inverse=True)[1], [23.0, 11.0, 29.0]), y_pred
 
 
 def _weights(rng: np.random.Generator, n: int, shape: tuple[int, ...]) -> Arrays:
@@ -263,39 +244,39 @@ def _weight_edges(shape: tuple[int, ...]) -> Cases:
 
 _CORNERS = [*itertools.product((0, 1), (0, 1)), (0.3, 0.3), (10000, 0), (0, 10000)]
 _REAL_EDGES = _points(*_CORNERS, (-100, 100), (100, -100), (1e-30, 1e-30))
-_BERNOULLI_EDGES = _points(*itertools.product((0, 1), (0, 1, 0.5, 1e-30)), ((0, 1), 0), ((0, 1), 1), ((0, 1), (0, 1)))
+_BIT_EDGES = _points(*itertools.product((0, 1), (0, 1, 0.5, 1e-30)), ((0, 1), 0), ((0, 1), 1), ((0, 1), (0, 1)))
 _LOGIT_EDGES = _points(*itertools.product((0, 1), (0, 1, 100, -100)))
 _MARGIN_EDGES = _points(*itertools.product((-1, 1), (0, 1, -1, 100, -100)))
+_AROUND = _scaled(_direction, (1, -1, 0))
 _WRONG = tuple((y, abs(y - p), 0.98 * y + 0.01) for y in (0, 1) for p in (0.97, 0.997, 0.9997))
 _WRONG_LOGITS = ((0, 3, -6), (0, 6, -6), (1, -3, 6), (1, -6, 6))
 _NUMBERS = ((1, 2), (1, 3), (1, 4), (2, 4), (2, 1), (1, 5), (1, 6))
 _SHAPES = ((3, 4), (6,), (2, 3, 4), (2, 2, 3, 4))
 
-_ONE_EACH = functools.partial(Domain, elementwise=True)
-_BINARY = functools.partial(_ONE_EACH, logarithm=True)
+_EACH = functools.partial(Domain, elementwise=True)
 _COMPARED = "embeddings that are compared with one another, for labels of which only equality counts"
 
 
 def _of_classes(name: str, targets: str, labels: bool) -> list[Domain]:
-    make = functools.partial(Domain, sizes=(3, 5), labels=labels, padded=labels)
-    draw = functools.partial(_categorical, logits=True)
-    shift: dict[str, Any] = {"invariance": lambda y, p: (y, p + 1.5), "logits": True}
+    draw, edges = functools.partial(_categorical, labels=labels), functools.partial(_class_edges, labels=labels)
+    make, logits = functools.partial(Domain, sizes=(3, 5), padded=labels), functools.partial(draw, logits=True)
+    far: dict[str, Any] = {"edges": _scaled(logits), "invariance": lambda y, p: (y, p + 1.5), "logits": True}
     return [
-        make(f"{name}_logits", f"logits of classes for {targets}", draw, edges=_class_logit_edges, **shift),
-        make(name, f"probabilities of classes for {targets}", _categorical, edges=_class_edges, logarithm=True),
+        make(f"{name}_logits", f"logits of classes for {targets}", logits, **far),
+        make(name, f"probabilities of classes for {targets}", draw, edges=edges, logarithm=True),
     ]
 
 
 _ALL = [
-    _ONE_EACH("real", "real targets and predictions", _real, edges=_REAL_EDGES),
-    _ONE_EACH("positive", "positive targets and predictions", _positive, edges=_points(*_CORNERS), logarithm=True),
-    Domain("direction", "unit vectors", _direction, (3, 5), _direction_edges, invariance=lambda y, p: (y, 3 * p)),
-    _ONE_EACH("margin", "margins for targets -1 and 1", _margin, edges=_MARGIN_EDGES, invariance=_mirrored),
-    _ONE_EACH("logits", "logits for targets 0 and 1", _logits, edges=_LOGIT_EDGES, wrong=_WRONG_LOGITS, logits=True),
-    _BINARY("probability", "probabilities for targets 0 and 1", _bernoulli, edges=_BERNOULLI_EDGES, wrong=_WRONG),
+    _EACH("real", "real targets and predictions", _real, edges=_REAL_EDGES),
+    _EACH("positive", "positive targets and predictions", _positive, edges=_points(*_CORNERS), logarithm=True),
+    Domain("direction", "unit vectors", _direction, (3, 5), _AROUND, invariance=lambda y, p: (y, 3 * p)),
+    _EACH("margin", "margins for targets -1 and 1", _margin, edges=_MARGIN_EDGES, invariance=lambda y, p: (-y, -p)),
+    _EACH("logits", "logits for targets 0 and 1", _logits, edges=_LOGIT_EDGES, wrong=_WRONG_LOGITS, logits=True),
+    _EACH("probability", "probabilities for targets 0 and 1", _bits, edges=_BIT_EDGES, wrong=_WRONG, logarithm=True),
     *_of_classes("categorical", "one-hot targets", labels=False),
     *_of_classes("sparse", "integer labels", labels=True),
-    Domain("ordinal", "one logit per threshold for ordered integer labels", _ordinal, (4, 3), _ordinal_edges),
+    Domain("ordinal", "one logit per threshold for ordered integer labels", _ordinal, (4, 3), _scaled(_ordinal)),
     Domain("sequence", "logits over time for label sequences padded with 0", _sequence, (0,), padded=True),
     Domain("segmentation", "images of probabilities for targets 0 and 1", _segmentation, edges=_image_edges),
     Domain("embeddings", _COMPARED, _embeddings, (4,), batch=6, invariance=_renamed),
@@ -318,26 +299,24 @@ def order(function: Callable[..., Any], domain: Domain, sizes: tuple[Any, ...]) 
         domain: the kind of data.
         sizes: the numbers of outputs that it takes.
     """
+    value = functools.partial(call, function)
     signs: set[float] = set()
     upwards = False
     for d in sizes if domain.knows_ideal else ():
-        y_true, ideal, *others = domain.contrast(0, max(8, domain.batch), d)
-        true, pred = domain.sample(1, max(8, domain.batch), d)
+        (y_true, ideal, away, *more), (true, pred) = domain.contrast(0, 8, d), domain.sample(1, 8, d)
         swapped = np.roll(y_true, 1, axis=0)
-        if all(close(call(function, swapped, p), call(function, y_true, p)) for p in (ideal, others[0])):
-            return 0  # the targets do not count
-        if domain.invariance and not close(call(function, *domain.invariance(true, pred)), call(function, true, pred)):
+        ignored = all(close(value(swapped, p), value(y_true, p)) for p in (ideal, away))  # the targets do not count
+        varies = domain.invariance and not close(value(*domain.invariance(true, pred)), value(true, pred))
+        if ignored or varies or (domain.logits and not _counts_beyond(function, y_true, ideal, away)):
             return 0
-        if domain.logits and not _counts_beyond(function, y_true, ideal, others[0]):
-            return 0
-        for worse in others:
+        for worse in (away, *more):
             found = rises(function, domain, y_true, ideal, worse)
             if not np.isfinite(found).all():
                 return 0
-            signs |= {*np.sign(found)} - ({0.0} if domain.padded or worse is not others[0] else set())
+            signs |= {*np.sign(found)} - ({0.0} if domain.padded or worse is not away else set())
         if len(signs) != 1:
             return 0
-        upwards = upwards or (-1.0 in signs and _curves_upwards(function, domain, y_true, ideal, others[0]))
+        upwards = upwards or (-1.0 in signs and _curves_upwards(function, domain, y_true, ideal, away))
     return math.nan if upwards else next(iter(signs), 0)
 
 
@@ -347,27 +326,25 @@ def rises(function: Callable[..., Any], domain: Domain, y_true: Array, ideal: Ar
     Samples are tried alone, so that a fault of batching does not hide the kind of data, or one of many is changed where
     they cannot be told apart alone. Rounding is no rise.
     """
-    together = call(function, y_true, ideal)
+
+    def rise(high: Array, low: Array) -> float:
+        change = float(high.mean() - low.mean())
+        return 0.0 if abs(change) <= 1e-6 else change
+
+    n, together = len(y_true), call(function, y_true, ideal)
     if domain.batch > 1:
-        return _rounded(np.array([call(function, y_true, worse).mean() - together.mean()]))
+        return np.array([rise(call(function, y_true, worse), together)])
     alone: list[float] = []
     with contextlib.suppress(Exception):
-        for i in range(len(y_true)):
-            one = slice(i, i + 1)
-            high, low = (call(function, y_true[one], p[one]).mean() for p in (worse, ideal))
-            alone.append(float(_rounded(high - low)))
+        for one in (slice(i, i + 1) for i in range(n)):
+            alone.append(rise(*(call(function, y_true[one], p[one]) for p in (worse, ideal))))
             if min(alone) < 0 < max(alone):
                 return np.array(alone)
-    if len(alone) == len(y_true) and np.isfinite(alone).all() and (together.ndim or all(alone)):
+    if len(alone) == n and np.isfinite(alone).all() and (together.ndim or all(alone)):
         return np.array(alone)
-    one_of_many = np.eye(len(y_true), dtype=bool).reshape(*2 * [len(y_true)], *[1] * (ideal.ndim - 1))
-    changed = [call(function, y_true, np.where(one, worse, ideal)).mean() for one in one_of_many]
-    found = _rounded(np.array(changed) - together.mean())
+    one_of_many = np.eye(n, dtype=bool).reshape(n, n, *[1] * (ideal.ndim - 1))
+    found = np.array([rise(call(function, y_true, np.where(one, worse, ideal)), together) for one in one_of_many])
     return np.where(found < 0, np.nan, found)  # of many samples one may be meant to be elsewhere
-
-
-def _rounded(rises: Array) -> Array:
-    return np.where(np.abs(rises) <= 1e-6, 0, rises)
 
 
 def _counts_beyond(function: Callable[..., Any], y_true: Array, ideal: Array, away: Array) -> bool:

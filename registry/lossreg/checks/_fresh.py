@@ -7,7 +7,6 @@ request a line: a kind, and a folder with a model and with data to call the load
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import json
 import os
@@ -27,21 +26,20 @@ def value_after_loading(kind: str, made: Any, arrays: tuple[Array, ...]) -> Arra
     """Save a model with a loss or regularizer, load it in the fresh process, and return the value it gives there."""
     import keras
 
-    regularizer = made if kind == "regularizer" else None
+    loss, regularizer = (made, None) if kind == "loss" else (None, made)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4, kernel_regularizer=regularizer)])
-    model.compile("sgd", loss=made if kind == "loss" else None)
+    model.compile("sgd", loss=loss)
+    answer = "the process ended without an answer"
     with tempfile.TemporaryDirectory(prefix="lossreg-checks-") as folder:
         with failing("in a fresh process: saving"):
             model.save(f"{folder}/model.keras")
         np.savez(f"{folder}/data.npz", *arrays)
-        process, answer = start(), None
-        assert process.stdout
-        with contextlib.suppress(OSError):
+        process: Any = start()
+        try:
             print(kind, folder, file=process.stdin, flush=True)
-            answer = json.loads(process.stdout.readline() or "null")
-    if answer is None:
-        stop()
-    fail_if(answer is None, "in a fresh process: the process ended without an answer")
+            answer = json.loads(process.stdout.readline())
+        except (OSError, ValueError):
+            start.cache_clear()  # the next plugin has another
     fail_if(isinstance(answer, str), f"in a fresh process: {answer}")
     return np.array(answer)
 
@@ -49,19 +47,13 @@ def value_after_loading(kind: str, made: Any, arrays: tuple[Array, ...]) -> Arra
 @functools.cache
 def start() -> subprocess.Popen[str]:
     """Start the fresh process, if it is not running; it imports Keras while this one does other work."""
-    atexit.register(stop)
     # A plugin package on this process's path is on that one's.
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     command, pipe = [sys.executable, "-m", "lossreg.checks._fresh"], subprocess.PIPE
     environment = os.environ | {"PYTHONPATH": path}
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment)
-
-
-def stop() -> None:
-    """End the fresh process, if it is running."""
-    if start.cache_info().currsize:
-        start().communicate()  # ends its input, and with it the process
-        start.cache_clear()
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment)
+    atexit.register(process.communicate)  # ends its input, and with it the process
+    return process
 
 
 def _serve() -> None:

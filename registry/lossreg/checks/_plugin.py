@@ -19,8 +19,9 @@ from lossreg import KINDS, Parameter, Registry
 from lossreg._catalog import DOMAINS_GROUP
 from lossreg._errors import ParameterError
 from lossreg._source import REDUCTION
-from lossreg._spec import is_number
-from lossreg.checks._arrays import Array, call, close, differentiate, first_of, not_finite, same, touches_random_state
+from lossreg._spec import is_created, is_number
+from lossreg.checks import _arrays
+from lossreg.checks._arrays import Array, close, first_of, not_finite, same
 from lossreg.checks._domains import DOMAINS, WEIGHTS, Arrays, Domain, domain_of, order
 from lossreg.checks._results import CheckFailed, CheckSkipped, one_line
 
@@ -29,7 +30,9 @@ REGISTRIES: dict[str, Registry] = {kind: KINDS[kind] for kind in ("loss", "regul
 NO_KIND = "no kind of data that is known fits"
 UNKNOWN = "; see the check 'data'"
 DECLARE = "Say which data it takes: lossreg_domain, or --domain."
-_UNSUITED = {"ValueError", "IndexError", "InvalidArgumentError"}
+CALLS = 10
+"""How many times the same data are tried again."""
+_UNSUITED = tuple(f"it raises {name}" for name in ("ValueError", "IndexError", "InvalidArgumentError"))
 Change = dict[str, Any]
 """Other values of some parameters."""
 
@@ -38,12 +41,15 @@ def inner(made: Any) -> Any:
     """Return the plugin's own function or object, below the registry's wrapper."""
     from lossreg._bound import function_of  # imports Keras
 
-    return function_of(made)
+    return function_of(made) if is_created(made) else made
 
 
 @dataclass
 class PluginUnderTest:
-    """One plugin with the parameters that were asked for, and the kind of data to use, where it is known."""
+    """One plugin with the parameters that were asked for, and the kind of data to use, where it is known.
+
+    Called with arrays, it returns the plugin's own value, below the registry's wrapper, as an array.
+    """
 
     kind: str
     name: str
@@ -53,6 +59,17 @@ class PluginUnderTest:
     def __str__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.params.items())
         return f"{self.name}({shown})" if shown else self.name
+
+    def __call__(self, *arrays: Array) -> Array:
+        return _arrays.call(self.function, *arrays)
+
+    def each(self, y_true: Array, y_pred: Array) -> list[Array]:
+        """Return the value of each sample in a batch of its own."""
+        return [self(y_true[i : i + 1], y_pred[i : i + 1]) for i in range(len(y_true))]
+
+    def differentiate(self, *arrays: Array, dtype: str = "float32") -> tuple[Array, Array]:
+        """Return value and gradient as arrays; a missing gradient is an array without elements."""
+        return _arrays.differentiate(self.function, *arrays, dtype=dtype)
 
     @property
     def registry(self) -> Registry:
@@ -103,14 +120,10 @@ class PluginUnderTest:
         return self.own(self.made)
 
     def own(self, made: Any) -> Callable[..., Any]:
-        """Return the plugin's own callable of what the registry created."""
-        return self.called(inner(made))
-
-    def called(self, function: Any) -> Callable[..., Any]:
-        """Return what is called with arrays: of a loss of Keras what computes per sample."""
+        """Return what is called with arrays, below the registry: of a loss of Keras what computes per sample."""
         from lossreg._bound import unreduced  # imports Keras
 
-        computes, unpack = unreduced(function), self.declared and self.declared.unpack
+        computes, unpack = unreduced(inner(made)), self.declared and self.declared.unpack
         return (lambda *arrays: computes(*unpack(*arrays))) if unpack else computes
 
     def hint(self, name: str) -> Any:
@@ -123,50 +136,43 @@ class PluginUnderTest:
 
     @functools.cached_property
     def declared(self) -> Domain | None:
-        """The kind of data that it is said to take, if that is said."""
+        """The kind of data that it is said to take, if that is said: also by an entry point of its package."""
         if self.kind == "regularizer":
             return WEIGHTS
-        named = self.domain_name or self.hint("lossreg_domain") or self._named_by_its_package()
+        plugin = self.registry.find(self.name)
+        points = distribution(plugin.distribution).entry_points if plugin.distribution else ()
+        by_package = (p.value for p in points if (p.group, p.name) == (DOMAINS_GROUP, plugin.name))
+        named = self.domain_name or self.hint("lossreg_domain") or next(by_package, None)
         try:
             return domain_of(named) if named else None
         except ParameterError as error:
             raise CheckFailed(str(error).rstrip("."), "Name a kind of data that there is.") from None
 
-    def _named_by_its_package(self) -> str | None:
-        """The entry point of the same name in the group `lossreg.domains` of the package that registers it."""
-        plugin = self.registry.find(self.name)
-        points = distribution(plugin.distribution).entry_points if plugin.distribution else ()
-        return next((p.value for p in points if (p.group, p.name) == (DOMAINS_GROUP, plugin.name)), None)
-
     @functools.cached_property
     def accepted(self) -> list[tuple[Domain, tuple[Any, ...]]]:
         """Every kind of data of which it gives finite values, with the numbers of outputs, or the shapes of weights."""
         found: list[tuple[Domain, tuple[Any, ...]]] = []
-        errors, reasons = [], set()
+        reasons = {""}
         for domain in [self.declared] if self.declared else DOMAINS.values():
             if domain.name == "outputs" and any(taken.elementwise and sizes == taken.sizes for taken, sizes in found):
                 continue
-            sizes: list[Any] = []
+            refused = dict.fromkeys(domain.sizes, "")
             for d in domain.sizes:
                 try:
-                    value = call(self.function, *domain.sample(0, max(7, domain.batch), d))
+                    word = not_finite(self(*domain.sample(0, 7, d)))
+                    refused[d] = f"its value is {word}" if word and not self.declared else ""
                 except CheckFailed:
                     raise
                 except Exception as error:
-                    errors.append(error)
-                    continue
-                if word := not_finite(value) if not self.declared else "":
-                    reasons.add(f"its value is {word}")
-                else:
-                    sizes.append(d)
-            if sizes:
-                found.append((domain, tuple(sizes)))
+                    refused[d] = f"it raises {one_line(error)}"
+            reasons |= {*refused.values()}
+            if sizes := tuple(d for d, reason in refused.items() if not reason):
+                found.append((domain, sizes))
         if not found:
-            reasons |= {f"it raises {one_line(error)}" for error in errors}
-            if not self.declared and any(type(error).__name__ in _UNSUITED for error in errors):
-                raise CheckSkipped(f"{NO_KIND}: {min(reasons)}", DECLARE)
-            words = self.declared.words if self.declared else "every kind of data"
-            raise CheckFailed(f"on {words} {min(reasons)}")
+            reason = min(reasons - {""})
+            if not self.declared and any(each.startswith(_UNSUITED) for each in reasons):
+                raise CheckSkipped(f"{NO_KIND}: {reason}", DECLARE)
+            raise CheckFailed(f"on {self.declared.words if self.declared else 'every kind of data'} {reason}")
         return found
 
     @functools.cached_property
@@ -190,37 +196,24 @@ class PluginUnderTest:
     @functools.cached_property
     def domain(self) -> Domain:
         """The kind of data that it is made for; where none fits, data of which nothing but finite values is known."""
-        if self.fitting:
-            return self.fitting
         some = max((domain for domain, _ in self.accepted), key=lambda domain: domain.name == "outputs")
-        return replace(some, words="data of some kind", knows_ideal=False, edges=lambda d: {}, wrong=())
+        unknown = replace(some, words="data of some kind", knows_ideal=False, edges=lambda d: {}, wrong=())
+        return self.fitting or unknown
 
     @functools.cached_property
     def sizes(self) -> tuple[Any, ...]:
         """The numbers of outputs that the loss takes, or the shapes of weights that the regularizer takes."""
         return next(sizes for domain, sizes in self.accepted if domain.name == self.domain.name)
 
-    def everywhere(self, seed: int, n: int = 5) -> list[Arrays]:
-        """Return ordinary data of every kind that it takes with targets of the same rank as its own kind has."""
-        kinds = [domain.sample(seed, max(n, domain.batch), sizes[0]) for domain, sizes in self.accepted]
-        found = [*(self.data(seed, n, d) for d in self.sizes), *kinds]
-        return [x for x in found if len({a.ndim for a in x}) == len({a.ndim for a in found[0]})]
-
-    @functools.cached_property
-    def compares_samples(self) -> str:
-        """Why the samples of a batch may be compared with one another, or nothing."""
-        if self.domain.batch > 1:
-            return "the samples of a batch are compared with one another"
-        if self.fitting:
-            return ""
-        y_true, y_pred = self.data(2, 7)
-        value, other = call(self.function, y_true, y_pred), call(self.function, np.roll(y_true, 1, axis=0), y_pred)
-        alone = len(value) == len(y_pred) if value.ndim else False
-        return "" if alone and not close(value, other) else f"the samples may be compared with one another{UNKNOWN}"
-
     def data(self, seed: int, n: int = 5, d: Any = None) -> Arrays:
         """Return ordinary data: targets and predictions of at least `n` samples, or weights."""
-        return self.domain.sample(seed, max(n, self.domain.batch), self.sizes[0] if d is None else d)
+        return self.domain.sample(seed, n, self.sizes[0] if d is None else d)
+
+    def everywhere(self, seed: int, n: int = 5) -> list[Arrays]:
+        """Return ordinary data of every kind that it takes with targets of the same rank as its own kind has."""
+        kinds = [domain.sample(seed, n, sizes[0]) for domain, sizes in self.accepted]
+        found = [*(self.data(seed, n, d) for d in self.sizes), *kinds]
+        return [x for x in found if len({a.ndim for a in x}) == len({a.ndim for a in found[0]})]
 
     @functools.cached_property
     def probes(self) -> list[Arrays]:
@@ -230,68 +223,69 @@ class PluginUnderTest:
         if self.kind == "regularizer":
             return [*found, *((scale * found[0][0],) for scale in (0.1, 5))]
         if self.domain.knows_ideal:
-            y_true, ideal, away, *_ = self.domain.contrast(3, max(7, self.domain.batch), d)
+            y_true, ideal, away, *_ = self.domain.contrast(3, 7, d)
             found += [(y_true, ideal), (y_true, away)]
-        cases = list(self.domain.extremes(d).values())
-        edges = [case for case in cases if not any(map(not_finite, differentiate(self.function, *case)))]
-        if edges:
-            found.append(tuple(np.concatenate(arrays) for arrays in zip(*edges, strict=True)))
-        return found
+        cases = self.domain.edges(d).values()
+        edges = [case for case in cases if not any(map(not_finite, self.differentiate(*case)))]
+        return [*found, tuple(np.concatenate(arrays) for arrays in zip(*edges, strict=True))] if edges else found
+
+    # What is true of it.
+
+    @functools.cached_property
+    def compares_samples(self) -> str:
+        """Why the samples of a batch may be compared with one another, or nothing."""
+        if self.domain.batch > 1:
+            return "the samples of a batch are compared with one another"
+        if self.fitting:
+            return ""
+        y_true, y_pred = self.data(2, 7)
+        value, other = self(y_true, y_pred), self(np.roll(y_true, 1, axis=0), y_pred)
+        alone = value.ndim and len(value) == len(y_pred) and not close(value, other)
+        return "" if alone else f"the samples may be compared with one another{UNKNOWN}"
 
     @functools.cached_property
     def broadcasts(self) -> str:
         """How it shows that every target is compared with every prediction although the ranks agree, or nothing."""
+        from lossreg._tensors import CROSSED, crossing  # imports Keras
+
         kinds = [(self.fitting, self.sizes)] if self.fitting else self.accepted
         domain = next((domain for domain, sizes in kinds if domain.elementwise and 1 in sizes), None)
         if domain is None:
             return ""
-        y_true, y_pred = domain.sample(1, 5, 1)
-        value = call(self.function, y_true, y_pred)
-        pairs = np.array([[call(self.function, y[None], p[None]).sum() for p in y_pred] for y in y_true])
-        right = [f(np.diag(pairs)) for f in (np.array, np.mean, np.sum)]
-        crossed = [pairs, pairs.T, *(f(pairs, axis=axis) for f in (np.mean, np.sum) for axis in (0, 1, None))]
-        matches = [any(close(value.squeeze(), x) for x in expected) for expected in (right, crossed)]
-        seen = f"with shape (5, 1) for both, every target is compared with every prediction, to values {value.shape}"
-        return seen if matches == [False, True] else ""
+        crossed = crossing(lambda: self.function, *_arrays.tensors(domain.sample(1, 5, 1))) == CROSSED
+        return f"with shape (n, 1) for both, {CROSSED}" if crossed else ""
 
     @functools.cached_property
     def depends_on_data(self) -> bool:
         """Whether the value depends on the predictions, or the weights."""
-        changed = [(*given, 0.37 * last[::-1]) for *given, last in self.probes]
-        pairs = zip(self.probes, changed, strict=True)
-        return any(not close(call(self.function, *a), call(self.function, *b), 1e-6) for a, b in pairs)
-
-    CALLS = 10
+        pairs = ((probe, (*probe[:-1], 0.37 * probe[-1][::-1])) for probe in self.probes)
+        return any(not close(self(*a), self(*b), 1e-6) for a, b in pairs)
 
     @functools.cached_property
     def unsteady(self) -> str:
         """How it shows that the same data do not give the same value again, or nothing."""
         first, *others = [*self.probes, *self.everywhere(18)]
-        before = differentiate(self.function, *first)
-        values = [call(self.function, *other) for other in others]
-        for i in range(self.CALLS):
-            j = i % len(others)
-            after = [*differentiate(self.function, *first), call(self.function, *others[j])]
+        before, values = self.differentiate(*first), [self(*other) for other in others]
+        for i, j in zip(range(CALLS), itertools.cycle(range(len(others))), strict=False):
+            after = [*self.differentiate(*first), self(*others[j])]
             for was, now in zip([*before, values[j]], after, strict=True):
                 if not np.array_equal(was, now, equal_nan=True):
                     return f"the same data called {i + 2} times: {first_of(was, ' and then', now)}"
-        if touches_random_state(lambda: call(self.function, *first)):
-            return "a call changes the state of Python's or NumPy's global random generator"
-        return ""
+        touched = _arrays.touches_random_state(lambda: self(*first))
+        return "a call changes the state of Python's or NumPy's global random generator" if touched else ""
 
     # Other parameters.
 
-    def values(self, function: Callable[..., Any]) -> list[Array]:
-        """Return the values of a callable on all probes."""
-        return [call(function, *probe) for probe in self.probes]
+    def values(self, made: Any) -> list[Array]:
+        """Return the values of the plugin on all probes."""
+        return [_arrays.call(self.own(made), *probe) for probe in self.probes]
 
     def _fingerprint(self, params: Change) -> list[Array]:
         """Return values and gradients on all probes with some parameters changed; nothing if they are refused."""
-        try:
+        with contextlib.suppress(Exception):
             function = self.own(self.create(**params))
-            return list(itertools.chain.from_iterable(differentiate(function, *probe) for probe in self.probes))
-        except Exception:
-            return []
+            return [x for probe in self.probes for x in _arrays.differentiate(function, *probe)]
+        return []
 
     def _variants(self, parameter: Parameter) -> list[Change]:
         """Return changes of a parameter, by its type and value."""
@@ -301,7 +295,7 @@ class PluginUnderTest:
         elif isinstance(value, bool):
             others = [not value]
         elif parameter.name == "axis":
-            return [{"axis": axis} for axis in (-2, 0, 1)]
+            others = [-2, 0, 1]
         elif isinstance(value, (int, float)):
             others = [value + 1, value - 1, value + 2] if isinstance(value, int) else []
             others += [2 * value, value / 2, value + 1, value + 0.1, value - 0.1, 1 - value, 10 * value, value / 10]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ def scalar(plugin: PluginUnderTest) -> str:
 
     Take one tensor of weights, and sum or average over all its axes.
     """
-    shape = call(plugin.function, *plugin.data(0)).shape
+    shape = plugin(*plugin.data(0)).shape
     seen = f"weights of shape {plugin.sizes[0]} gave a value of shape {shape}, which Keras sums up silently"
     fail_if(shape, seen)
     return "one number"
@@ -40,10 +41,10 @@ def ranks(plugin: PluginUnderTest) -> str:
     Sum over all axes, or reshape first; else refuse with a ValueError that says which rank is right.
     """
     taken, refused = [], []
-    whole = call(plugin.function, *plugin.data(1)).ndim == 0  # else the check 'scalar' says so
+    whole = plugin(*plugin.data(1)).ndim == 0  # else the check 'scalar' says so
     for shape in sorted(plugin.domain.sizes, key=np.size):
         try:
-            value = call(plugin.function, *plugin.data(1, d=shape))
+            value = plugin(*plugin.data(1, d=shape))
         except Exception as error:
             fail_if(not _refuses(plugin, error), f"weights of shape {shape} raise {one_line(error)}")
             refused.append(str(np.size(shape)))
@@ -57,11 +58,11 @@ def ranks(plugin: PluginUnderTest) -> str:
 
 def _refuses(plugin: PluginUnderTest, error: Exception) -> bool:
     """Whether an error was raised on purpose: a ValueError from the plugin's own file."""
-    if not isinstance(error, ValueError) or error.__traceback__ is None:
-        return False
-    raised_in = inspect.getinnerframes(error.__traceback__)[-1].frame.f_globals.get("__name__")
+    place: Any = error.__traceback__
+    raised_in = inspect.getinnerframes(place)[-1].frame.f_globals.get("__name__")
     made = inner(plugin.made)
-    return raised_in in {getattr(owner, "__module__", None) for owner in (plugin.target, type(made), made)}
+    owners = (plugin.target, type(made), made)
+    return isinstance(error, ValueError) and raised_in in {getattr(owner, "__module__", None) for owner in owners}
 
 
 def zero(plugin: PluginUnderTest) -> str:
@@ -69,7 +70,7 @@ def zero(plugin: PluginUnderTest) -> str:
 
     Subtract the constant, or say in the docstring what it is at zero weights.
     """
-    value, ones = (float(call(plugin.function, fill(plugin.sizes[0])).sum()) for fill in (np.zeros, np.ones))
+    value, ones = (float(plugin(fill(plugin.sizes[0])).sum()) for fill in (np.zeros, np.ones))
     skip_if(not np.isfinite(value), "the value is not finite there; see the check 'finite'")
     if abs(value) <= 1e-6 * max(1e-6, abs(ones)):
         return "zero weights cost nothing"
@@ -87,18 +88,17 @@ def scale(plugin: PluginUnderTest) -> str:
     skip_if(not strengths, f"none of its parameters is named like a strength (λ): {names}")
     arrays = tuple(3 * array for array in plugin.data(6))  # small weights may be welcome
     for name, value in strengths.items():
-        steps = [k * (abs(value) or 0.01) for k in (1, 2, 3)]
+        a, b, c = (k * (abs(value) or 0.01) for k in (1, 2, 3))
         try:
-            one, two, three = (float(call(plugin.own(plugin.create(**{name: step})), *arrays).sum()) for step in steps)
+            one, two, three = (float(call(plugin.own(plugin.create(**{name: x})), *arrays).sum()) for x in (a, b, c))
         except Exception as error:
-            raise CheckSkipped(f"{name} = {steps[1]:g} or {steps[2]:g} is refused: {one_line(error)}") from None
-        slack, (a, b, c) = 1e-3 * max(abs(one), abs(two), abs(three)), steps
-        seen = f"{name} = {a:g}, {b:g}, {c:g} gives {one:.6g}, {two:.6g}, {three:.6g}, no line"
-        fail_if(abs(three - 2 * two + one) > slack, seen)
+            raise CheckSkipped(f"{name} = {b:g} or {c:g} is refused: {one_line(error)}") from None
+        seen = f"{name} = {a:g}, {b:g}, {c:g} gives {one:.6g}, {two:.6g}, {three:.6g}"
+        slack = 1e-3 * max(abs(one), abs(two), abs(three))
+        fail_if(abs(three - 2 * two + one) > slack, f"{seen}, no line")
         if len(strengths) == 1:
-            twice = f"twice the {name} makes {two:.6g} of {one:.6g}, not twice as much"
-            fail_if(abs(two - 2 * one) > slack, twice)
-            fail_if(two < one, f"a larger {name} lowers the penalty from {one:.6g} to {two:.6g}")
+            fail_if(abs(two - 2 * one) > slack, f"{seen}, not twice and three times as much")
+            fail_if(two < one, f"{seen}: a larger {name} lowers the penalty")
     return f"{', '.join(strengths)}: the penalty grows in proportion"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -42,20 +43,26 @@ class Result:
         return f"{self.kind} {self.plugin}: {self.check}: {self.verdict.value}: {self.seen}.{advice}"
 
 
-class _NotPassed(Exception):  # noqa: N818  a verdict, no error of this program
+class NotPassed(Exception):  # noqa: N818  a verdict, no error of this program
     """What ends a check early: what was seen, and what to do about it."""
+
+    verdict: Verdict
 
     def __init__(self, seen: str, advice: str = "") -> None:
         super().__init__(seen)
         self.seen, self.advice = seen, advice
 
 
-class CheckFailed(_NotPassed):
+class CheckFailed(NotPassed):
     """Raised by a check that a plugin fails."""
 
+    verdict = Verdict.FAIL
 
-class CheckSkipped(_NotPassed):
+
+class CheckSkipped(NotPassed):
     """Raised by a check that does not apply."""
+
+    verdict = Verdict.SKIP
 
 
 def fail_if(found: object, seen: str) -> None:
@@ -80,6 +87,6 @@ def failing(what: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception as one short line."""
-    text = " ".join(re.sub(r"\{\{.*?\}\}", "", str(error)).split()).partition(". ")[0]  # no names of TensorFlow's nodes
-    return f"{type(error).__name__}: {text[:160]}{'…' if len(text) > 160 else ''}"
+    """Return an exception as one short line, without the names of TensorFlow's nodes."""
+    sentence = re.sub(r"\{\{.*?\}\}", "", str(error)).partition(". ")[0]
+    return f"{type(error).__name__}: {textwrap.shorten(sentence, 160, placeholder='…')}"
