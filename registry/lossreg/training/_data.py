@@ -87,6 +87,17 @@ class Data:
         """Whether rows are held out."""
         return len(self.parts) > 1
 
+    @property
+    def arrays(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], tuple[np.ndarray]]:
+        """The rows that are trained on, those of validation, and the inputs of all."""
+        every = np.concatenate([rows.x for rows in self.parts.values()])
+        return self.train.arrays, self.parts["validation"].arrays if "validation" in self.parts else (), (every,)
+
+    def by_part(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the outputs of all rows by part."""
+        ends = np.cumsum([len(rows) for rows in self.parts.values()])[:-1]
+        return dict(zip(self.parts, np.split(outputs, ends), strict=True))
+
     def indices(self, y: np.ndarray) -> np.ndarray:
         """Return which class each row is of, of targets or outputs of a task of many classes."""
         return y if y.ndim == 1 else y.argmax(axis=1)

@@ -83,7 +83,7 @@ class Program:
         train, validation = self.data.train, self.data.parts.get("validation")
         # Variables, so that other data of the same shapes train in the same program.
         self._rows, self._validation, (self._every,) = (
-            [tf.Variable(array, trainable=False) for array in arrays] for arrays in _arrays(self.data)
+            [tf.Variable(array, trainable=False) for array in arrays] for arrays in self.data.arrays
         )
         self._batch_size = min(config.batch_size, len(train))
         self._shuffles = shuffles(config, self.data)
@@ -135,11 +135,6 @@ class Program:
         loss = self._specs["loss"]
         return build_model(config, lossreg.losses.build(loss, key="loss"), self._late)
 
-    def by_part(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        """Return one model's outputs by part of the data."""
-        ends = np.cumsum([len(rows) for rows in self.data.parts.values()])[:-1]
-        return dict(zip(self.data.parts, np.split(outputs, ends), strict=True))
-
     def _probe(
         self, key: str, numbers: Mapping[str, float], equal: Mapping[str, float], *data: np.ndarray
     ) -> dict[str, float]:
@@ -185,7 +180,7 @@ class Program:
             models = len(columns[SEED])
             if data is not self.data:
                 held = (self._rows, self._validation, [self._every])
-                for variables, arrays in zip(held, _arrays(data), strict=True):
+                for variables, arrays in zip(held, data.arrays, strict=True):
                     for variable, array in zip(variables, arrays, strict=True):
                         variable.assign(array)
                 self.data = data
@@ -388,13 +383,6 @@ class Program:
             rate = numbers[LEARNING_RATE]
         penalty = tf.add_n(penalties) if penalties else tf.zeros(())
         return y_hat, loss, penalty, tf.stack(values) if values else tf.zeros(0), rate, states, terms
-
-
-def _arrays(data: Data) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Return the rows that are trained on, those of validation, and the inputs of all."""
-    train, validation = data.train, data.parts.get("validation")
-    every = np.concatenate([rows.x for rows in data.parts.values()])
-    return [*train.arrays], [*validation.arrays] if validation else [], [every]
 
 
 def _inside(numbers: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def train_many(configs: Sequence[AnyConfig], *, on_progress: Progress | None = N
             return Trained(own, error=error)
         measured: dict[str, Any] = {"loss": float(losses[index]), "penalty": float(penalties[index])}
         measured["values"] = {name: float(column[index]) for name, column in values.items()}
-        outputs = program.by_part(y_hat[index])
+        outputs = data.by_part(y_hat[index])
         try:
             metrics = measure(data, outputs, **measured, epochs_run=len(own["loss"]), seconds=seconds)
         except DivergedError as error:
