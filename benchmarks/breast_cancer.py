@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 
 from benchmarks.measure import HEADER, ROOT, machine, measure, row
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--jax-python", default="python", help="the Python with jax (default: this one)")
     arguments = parser.parse_args()
     keras = ["python", str(ROOT / "benchmarks" / "breast_cancer_keras.py")]
-    commands = {
+    commands: dict[str, Sequence[str]] = {
         "240 models": [*TRAIN, *MANY],
         "JAX": [arguments.jax_python, str(ROOT / "benchmarks" / "breast_cancer_jax.py")],
         "6 by fit": [*keras, "6"],

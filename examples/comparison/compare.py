@@ -133,7 +133,7 @@ def scored(method: str, setting: str, population: Sequence[Values], seed: int, e
             for values in population
         ]
         return [each.metrics or {} for each in fit_many(MODEL, data, configs)]
-    parts, found = load_data({**shared, "data": data}).parts, []
+    parts, found = load_data({**shared, "data": data}).parts, list[Values]()
     for values in population:
         boosted = method == "gradient boosting"
         model: Any = (

@@ -36,7 +36,7 @@ def test_what_the_page_says_follows_from_the_rows(compare: Any, tmp_path: Path) 
     ]
     setting = "two moons, 40% flipped"
     found = {setting: compare.summaries(rows)}
-    best = {row["method"]: {} for row in rows}
+    best: dict[str, dict[str, float]] = {row["method"]: {} for row in rows}
     text = compare.section(setting, found[setting], best)
     assert (
         "- AUC: best mean: generalized_crossentropy; better than bce: generalized_crossentropy; worse: symmetric"
