@@ -17,7 +17,7 @@ TRAIN = [
     "optimizer.learning_rate=0.001",
 ]
 LOSSES = "bce,binary_focal_crossentropy,asymmetric,poly_crossentropy,symmetric_crossentropy,generalized_crossentropy"
-MANY = ["-m", "hydra/launcher=vectorized", "verbose=0", f"loss={LOSSES}", "seed=range(0,40)"]
+MANY = ["hydra/launcher=vectorized", "verbose=0", f"loss={LOSSES}", "seed=range(0,40)", "-m"]
 
 
 def main() -> None:
