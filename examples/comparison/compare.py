@@ -259,6 +259,7 @@ def draw(found: Mapping[str, Mapping[str, Summary]], path: Path) -> None:
                 f"{SCORES[score]} − that of {BASELINE} ({'right' if higher else 'left'} is better)", fontsize=8
             )
             axes.grid(alpha=0.3)
+            axes.locator_params(axis="x", nbins=5)
             if not row:
                 axes.set_title(setting, fontsize=10)
     grid[0, 0].invert_yaxis()
