@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 EPOCHS, SIZE, SEEDS = 100, 32, 40
 inputs, benign = load_breast_cancer(return_X_y=True)
 X, Y = StandardScaler().fit_transform(inputs).astype("float32"), (1 - benign).astype("float32")[:, None]
+X, Y = jnp.asarray(X), jnp.asarray(Y)
 WHOLE, REST = divmod(len(X), SIZE)
 
 
