@@ -147,7 +147,7 @@ def test_schedules_and_variables_are_in_every_file(run: Run, tmp_path: Path) -> 
     assert result.returncode == 0, result.stderr
     directory = only(tmp_path, "outputs/*/*")
     rows = read_history(directory)
-    assert list(rows[0]) == ["epoch", "loss", "loss.r", "reg.r", "optimizer.learning_rate"]
+    assert list(rows[0]) == ["epoch", "loss", "reg", "loss.r", "reg.r", "optimizer.learning_rate"]
     steps = np.arange(1, 41, 2)  # the second of the two steps of each epoch, counted from 0
     cosine = 0.9 * (1 + np.cos(np.pi * np.minimum(steps / 30, 1))) / 2
     assert [float(row["loss.r"]) for row in rows] == pytest.approx(cosine, abs=1e-6)

@@ -150,7 +150,7 @@ def created_in(model: keras.Model) -> dict[str, Any]:
         elif isinstance(value, (keras.Layer, keras.metrics.Metric, keras.Variable)):
             # Also of a layer that is not built, and of a metric made of a loss.
             is_variable = isinstance(value, keras.Variable)
-            start = f"{value.path.replace('/', '.')}_" if is_variable else f"{value.name}."
+            start = f"{'.'.join(value.path.split('/')[-2:])}_" if is_variable else f"{value.name}."
             pending += [(start + name.strip("_"), each) for name, each in vars(value).items()]
     return found
 

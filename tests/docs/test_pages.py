@@ -74,7 +74,9 @@ def test_a_command_of_the_documentation_composes(line: str) -> None:
     for word in shlex.split(line):
         key, _, value = word.partition("=")
         # Of a sweep the first job is composed.
-        first = value.partition("(")[2].partition(",")[0] if value.startswith("range(") else value
+        first = (
+            value.partition("(")[2].partition(",")[0] if value.startswith(("range(", "choice(", "interval(")) else value
+        )
         overrides += [f"{key}={first if first.startswith(('{', '[')) else first.partition(',')[0]}"] if value else []
     cfg = composed(*(override for override in overrides if not override.startswith("hydra")))
     lossreg.losses.build(cfg.loss, key="loss")

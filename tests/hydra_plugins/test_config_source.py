@@ -25,7 +25,7 @@ from tests.conftest import ROOT, Run, composed
 
 def test_the_defaults_are_the_study_s() -> None:
     cfg = composed()
-    assert OmegaConf.to_container(cfg.loss) == {"name": "lossreg/bce"}
+    assert OmegaConf.to_container(cfg.loss, resolve=True) == {"name": "lossreg/bce"}
     assert OmegaConf.to_container(cfg.reg) == {"name": "lossreg/none"}
     assert (cfg.epochs, cfg.batch_size, cfg.seed, cfg.objective) == (500, 32, 0, None)
     assert (cfg.model.hidden_units, cfg.model.activation, cfg.model.dropout) == ([4], "sigmoid", 0.1)
@@ -101,7 +101,7 @@ def test_every_registered_name_composes(group: str) -> None:
         ("objective=brie", "Did you mean 'brier'?"),
         ("data.targets=[[0],[1],[1]]", "data.targets: .* it must be 4 rows"),
         (
-            "data.targets=[[0],[1],[1],[0.5]]",
+            "loss=bce data.targets=[[0],[1],[1],[0.5]]",
             "loss: .*bce.* is not made for the task regression of data=xor",
         ),
         ("data.inputs=xor", "data.inputs: .*, not 'xor'"),
@@ -110,7 +110,7 @@ def test_every_registered_name_composes(group: str) -> None:
 )
 def test_a_value_out_of_range_is_refused_by_its_key(override: str, message: str) -> None:
     def read() -> None:
-        config = read_config(composed(override))
+        config = read_config(composed(*override.split()))
         require_fit(config, load_data(config), lossreg.losses.parse(config.loss, key="loss"))
 
     with pytest.raises((ConfigError, lossreg.RegistryError), match=message):

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 import lossreg
-from lossreg.training import Config, History, Metrics, build_model, evaluate, fit, read_config
+from lossreg.training import Config, History, Metrics, build_model, diverged, evaluate, fit, read_config
 
 Plain = dict[str, Any]
 
@@ -51,6 +51,8 @@ def _alone(plain: str) -> tuple[History, Metrics]:
     config = read_config(json.loads(plain))
     model = model_of(config)
     history = fit(model, config)
+    if diverged(history):
+        return history, {}
     return history, evaluate(model, config, epochs_run=len(history["loss"]), seconds=0)
 
 

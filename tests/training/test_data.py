@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import lossreg
 from lossreg.training import ConfigError, Data, load_data
+from tests.conftest import composed
 from tests.training.study import Plain
 
 # What a data set of a stranger returns, by name.
@@ -208,3 +209,18 @@ def test_a_share_that_leaves_no_row_is_told() -> None:
 def test_steps_are_counted_where_the_data_refer_to_other_keys() -> None:
     study = {"seed": 3, "data": {"name": "two_moons", "seed": "${seed}"}, "batch_size": 64, "epochs": 2}
     assert OmegaConf.create({**study, "steps": "${steps:}"}).steps == 2 * math.ceil(len(data("two_moons").train) / 64)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "loss"),
+    [
+        (["data=xor"], "lossreg/bce"),
+        (["data=wine"], "lossreg/categorical_crossentropy"),
+        (["data=diabetes"], "lossreg/mse"),
+        (["data=wine", "task=regression"], "lossreg/mse"),
+        (["data=wine", "loss=dice"], "dice"),
+        (["data=csv", "data.path=absent", "data.target=y"], "lossreg/bce"),
+    ],
+)
+def test_the_loss_follows_from_the_task_where_nobody_chooses_one(overrides: list[str], loss: str) -> None:
+    assert composed(*overrides).loss.name == loss

@@ -125,7 +125,7 @@ def read_config(cfg: Mapping[str, Any] | DictConfig) -> Config:
         lossreg.loggers.parse(node, key=f"logger.{name}")
     rate = config.optimizer.get("learning_rate")
     if not isinstance(rate, Mapping):
-        holds = type(rate) in (int, float) and 1e-38 < rate < 1e38
+        holds = type(rate) in (int, float) and 2**-126 <= rate < 2**128
         require(LEARNING_RATE, rate, holds, "a positive number that float32 has, or a schedule")
     return config
 

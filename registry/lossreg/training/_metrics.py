@@ -36,6 +36,9 @@ SCORES = {
 rest; `f1` the mean over the classes; `ece` the expected calibration error; `brier` the mean squared error of the
 probabilities, of many classes summed over them."""
 
+LOSSES = {"binary": "bce", "multiclass": "categorical_crossentropy", "multilabel": "bce", "regression": "mse"}
+"""The loss of each task where nobody chooses one."""
+
 MAXIMIZED = ("solved", "accuracy", "auc", "f1", "r2")
 """The metrics of which a higher value is better."""
 
@@ -188,6 +191,15 @@ def _objective(*, _root_: DictConfig) -> str | list[str]:
         return "loss"
 
 
+def _loss(*, _root_: DictConfig) -> str:
+    """Return the loss of a config's task, by its qualified name: `${loss_of:}`."""
+    try:
+        return f"lossreg/{LOSSES[data_of(_root_).task]}"
+    except (ConfigError, lossreg.RegistryError):
+        return f"lossreg/{LOSSES['binary']}"  # read_config says what is wrong
+
+
+register_resolver("loss_of", _loss)
 register_resolver("metrics", _names)
 register_resolver("maximized", _maximized)
 register_resolver("objective_of", _objective)
