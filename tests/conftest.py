@@ -42,11 +42,13 @@ SLOW = (
     "sweeps/test_launch.py::test_memory_per_job",
     "sweeps/test_multirun.py::test_a_sweep_over_the_end_of_a_schedule",
     "sweeps/test_multirun.py::test_plugins_that_end_by_what_is_no_error_are_rows_that_name_their_package[joblib]",
-    "sweeps/test_multirun.py::test_six_jobs_give_six_rows[joblib]",
+    "sweeps/test_multirun.py::test_six_jobs_give_six_rows",
+    "sweeps/test_resume.py::test_a_killed_sweep_ends_with_the_table_of_an_undisturbed_one[basic",
     "sweeps/test_resume.py::test_a_killed_sweep_ends_with_the_table_of_an_undisturbed_one[joblib",
     "sweeps/test_resume.py::test_ctrl_c_says_how_to_go_on[joblib",
-    "test_numbers.py::test_a_fresh_process_loads_what_was_learned[keras]",
+    "test_numbers.py::test_a_fresh_process_loads_what_was_learned",
     "test_numbers.py::test_a_learned_number_is_read_before_it_is_updated",
+    "test_terms.py::test_a_model_that_was_trained_or_loaded",
     "test_terms.py::test_every_term_and_penalty_is_the_mean_that_keras_makes_of_the_loss[options1",
     "test_wheel.py::test_a_sweep_beside_packages_of_the_same_names[another",
     "test_wheel.py::test_somebody_s_app_beside_packages_of_the_same_names",
@@ -65,13 +67,21 @@ SLOW = (
     "training/test_vectorized.py::test_each_model_has_the_numbers_of_its_own_fit[uncertainty",
 )
 
+# Of long tables of one kind every other row.
+HALVED = (
+    "checks/test_checks.py::test_a_planted_fault_is_found_by_exactly_its_check",
+    "sweeps/test_compose.py::test_awkward_combinations",
+    "test_train.py::test_a_mistake_is_one_short_message",
+)
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is slow, before pytest leaves it out."""
-    for item in items:
-        if item.nodeid.removeprefix("tests/").startswith(SLOW):
-            item.add_marker("slow")
+    names = [(item, item.nodeid.removeprefix("tests/")) for item in items]
+    halved = [item for item, name in names if name.startswith(HALVED)]
+    for item in [*halved[1::2], *(item for item, name in names if name.startswith(SLOW))]:
+        item.add_marker("slow")
 
 
 def install(target: Path, *packages: Path) -> Path:
