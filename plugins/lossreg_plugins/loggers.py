@@ -19,7 +19,7 @@ import numpy as np
 
 Logger = Callable[[Sequence[Any]], None]
 
-_POINTS, _POINTS_TOGETHER = 1000, 10  # of a curve
+_POINTS, _POINTS_TOGETHER = 1000, 7  # of a curve
 
 
 def none() -> Logger:
