@@ -169,8 +169,6 @@ def _insert(runs: Sequence[Any], experiment: Any, parent: str | None) -> None:
             "name": tags["mlflow.runName"],
             "status": "FAILED" if run.outcome.error else "FINISHED",
             "start_time": start,
-        }
-        own |= {
             "end_time": now,
             "user_id": "unknown",
             "lifecycle_stage": "active",

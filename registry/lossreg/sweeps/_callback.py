@@ -191,7 +191,7 @@ class SweepResults(Callback):
 
     def _table_of(self, config: DictConfig) -> ResultsTable:
         """The table of the sweep that a config belongs to, wherever its job has changed to."""
-        path = Path(config.hydra.runtime.cwd) / str(config.hydra.sweep.dir) / self.file
+        path = sweep_of(config) / self.file
         if self._table is None or self._table.path != path:
             self._table = ResultsTable(path, self.columns)
         return self._table
@@ -217,6 +217,11 @@ class SweepResults(Callback):
     def __getstate__(self) -> dict[str, Any]:
         """Another process, where a job ends, does not end the sweep."""
         return {**self.__dict__, "_ending": None, "_lock": None, "_table": None, "done": None, "launcher": None}
+
+
+def sweep_of(config: DictConfig) -> Path:
+    """The directory of a sweep."""
+    return Path(config.hydra.runtime.cwd, str(config.hydra.sweep.dir))
 
 
 def outcome_of(job_return: JobReturn) -> Outcome:

@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lossreg._kinds import loggers
 from lossreg.sweeps._batch import JobFailed, Outcome
-from lossreg.sweeps._callback import outcome_of
+from lossreg.sweeps._callback import outcome_of, sweep_of
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +96,8 @@ def _read(path: Path, read: Any) -> Any:
 class Loggers(Callback):
     """Hands what runs left to the loggers that the config names in `logger`; one that fails costs no result.
 
-    In an app's config it stands before `SweepResults`, so that a sweep is logged with its files:
-    `hydra.callbacks.loggers._target_: lossreg.sweeps.Loggers`.
+    In an app's config it stands among `hydra.callbacks` before `SweepResults`, so that a sweep is logged with its
+    files: `loggers: {_target_: lossreg.sweeps.Loggers}`.
     """
 
     def log(self, runs: Sequence[Run], config: Mapping[str, Any]) -> None:
@@ -118,7 +118,7 @@ class Loggers(Callback):
         """Log a run that has ended."""
         job = None if OmegaConf.is_missing(config.hydra.job, "num") else int(config.hydra.job.num)
         directory, outcome, own = Path(config.hydra.runtime.output_dir), outcome_of(job_return), _plain(config)
-        sweep = None if job is None else _sweep_of(config)
+        sweep = None if job is None else sweep_of(config)
         run = Run(directory, own, job_return.overrides or (), outcome, sweep, job)
         if sweep or outcome.error is None or run.history:  # what was refused is no run
             self.log([run], own)
@@ -134,13 +134,9 @@ class Loggers(Callback):
         self._end(config, Outcome(error=sys.exc_info()[1]))  # which Hydra 1.4 goes on to raise
 
     def _end(self, config: DictConfig, outcome: Outcome) -> None:
-        folder, own = _sweep_of(config), _plain(config)
+        folder, own = sweep_of(config), _plain(config)
         if outcome.error is None or (folder / "results.csv").exists():  # else no job has run
             self.log([Run(folder, own, list(config.hydra.overrides.task), outcome, folder)], own)
-
-
-def _sweep_of(config: DictConfig) -> Path:
-    return Path(config.hydra.runtime.cwd, str(config.hydra.sweep.dir)).absolute()
 
 
 def _plain(config: DictConfig) -> Any:

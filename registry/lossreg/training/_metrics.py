@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -169,12 +169,18 @@ def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     return float(np.sum(gaps) / len(right))
 
 
+def _told(root: DictConfig, tell: Callable[[Data], Any], otherwise: Any) -> Any:
+    """Return what a config's data tell a resolver; where they cannot be loaded, read_config says what is wrong."""
+    try:
+        return tell(data_of(root))
+    except (ConfigError, lossreg.RegistryError):
+        return otherwise
+
+
 def _names(*, _root_: DictConfig) -> list[str]:
     """Return the metrics of a config's data: `${metrics:}`."""
-    try:
-        return [name for name in metric_names(data_of(_root_)) if name not in ("penalty", "epochs_run")]
-    except (ConfigError, lossreg.RegistryError):
-        return []  # read_config says what is wrong
+    names: list[str] = _told(_root_, lambda data: list(metric_names(data)), [])
+    return [name for name in names if name not in ("penalty", "epochs_run")]
 
 
 def _maximized(*, _root_: DictConfig) -> list[str]:
@@ -184,19 +190,13 @@ def _maximized(*, _root_: DictConfig) -> list[str]:
 
 def _objective(*, _root_: DictConfig) -> str | list[str]:
     """Return the metric by which a config's runs are compared, or several: `${objective_of:}`."""
-    try:
-        found = objectives_of(_root_, data_of(_root_))
-        return found if len(found) > 1 else found[0]
-    except (ConfigError, lossreg.RegistryError):
-        return "loss"
+    found: list[str] = _told(_root_, lambda data: objectives_of(_root_, data), ["loss"])
+    return found if len(found) > 1 else found[0]
 
 
 def _loss(*, _root_: DictConfig) -> str:
     """Return the loss of a config's task, by its qualified name: `${loss_of:}`."""
-    try:
-        return f"lossreg/{LOSSES[data_of(_root_).task]}"
-    except (ConfigError, lossreg.RegistryError):
-        return f"lossreg/{LOSSES['binary']}"  # read_config says what is wrong
+    return f"lossreg/{LOSSES[_told(_root_, lambda data: data.task, 'binary')]}"
 
 
 register_resolver("loss_of", _loss)

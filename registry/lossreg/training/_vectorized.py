@@ -160,8 +160,9 @@ def fit_many(
 def _alone(values: Mapping[str, Any]) -> Trained:
     """Train one model by Keras's own fit."""
     started, config = time.perf_counter(), read_config(values)
-    loss, reg = (NODES[key].build(values[key], key=key) for key in ("loss", "reg"))
-    require_fit(config, load_data(config), lossreg.losses.parse(values["loss"], key="loss"))
+    specs = {key: NODES[key].parse(values[key], key=key) for key in ("loss", "reg")}
+    require_fit(config, load_data(config), specs["loss"])
+    loss, reg = (NODES[key].build(spec, key=key) for key, spec in specs.items())
     history = fit(model := build_model(config, loss, reg), config)
     if error := diverged(history):
         return Trained(history, error=error)
